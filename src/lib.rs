@@ -1,0 +1,3 @@
+//! section3
+pub mod spec;
+pub mod value;

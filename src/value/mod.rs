@@ -1,0 +1,17 @@
+//! Floor 0: checked words. Each type can only hold what the contract allows, so later code never asks again.
+
+pub mod bytes;
+pub mod duration;
+pub mod exit;
+pub mod moment;
+pub mod name;
+pub mod nearest;
+pub mod run;
+pub mod signal;
+
+pub use bytes::ByteSize;
+pub use exit::ExitStatus;
+pub use moment::Moment;
+pub use name::ServiceName;
+pub use run::Run;
+pub use signal::Signal;

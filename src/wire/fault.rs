@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::escape;
+
 /// A refusal or failure: a word for programs, a sentence for people, and where there is one the next step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fault {
@@ -92,13 +94,13 @@ impl Fault {
     /// A fault without a hint. Control bytes in the message are escaped: parts of it come from the other end.
     #[must_use]
     pub fn new(code: FaultCode, message: impl AsRef<str>) -> Self {
-        Self { code, message: escaped(message.as_ref()), hint: None }
+        Self { code, message: escape::message(message.as_ref()).into_owned(), hint: None }
     }
 
     /// The same fault with a next step.
     #[must_use]
     pub fn with_hint(mut self, hint: impl AsRef<str>) -> Self {
-        self.hint = Some(escaped(hint.as_ref()));
+        self.hint = Some(escape::message(hint.as_ref()).into_owned());
         self
     }
 
@@ -139,21 +141,6 @@ pub(super) fn shortened(word: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Control characters, and the ones that turn the direction of text, as `\u{..}`; line breaks and tabs stay.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => safe.push(c),
-            c if c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe.extend(c.escape_unicode());
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +165,7 @@ mod tests {
     #[test]
     fn what_came_from_the_other_end_cannot_move_the_cursor() {
         let fault = Fault::unknown_service("a\x1b[2J\u{202e}b", []);
-        assert_eq!(fault.message, r"no such service: `a\u{1b}[2J\u{202e}b`");
+        assert_eq!(fault.message, r"no such service: `a\x1b[2J\u{202e}b`");
         let fault = Fault::unknown_service(&"x".repeat(60_000), ["web"]);
         assert!(fault.message.len() < 120);
     }

@@ -1,5 +1,6 @@
 //! Floor 1: what travels. Pure bytes and types, versioned; no descriptor is touched here.
 
+pub mod escape;
 pub mod event;
 pub mod fault;
 pub mod plain;
@@ -7,6 +8,7 @@ pub mod reply;
 pub mod report;
 pub mod request;
 pub mod state;
+pub mod text;
 pub mod view;
 
 pub use event::{Actor, Event, Kind};

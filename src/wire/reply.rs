@@ -167,6 +167,6 @@ mod tests {
     #[test]
     fn the_other_end_cannot_move_the_cursor() {
         let line = br#"{"v":1,"ok":false,"error":{"code":"failed","message":"\u001b[2Jx"}}"#;
-        assert!(matches!(Reply::decode(line), Ok(Reply::Fault(f)) if f.message == r"\u{1b}[2Jx"));
+        assert!(matches!(Reply::decode(line), Ok(Reply::Fault(f)) if f.message == r"\x1b[2Jx"));
     }
 }

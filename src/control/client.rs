@@ -61,7 +61,7 @@ impl<'a> Call<'a> {
     /// # Errors
     ///
     /// `timeout`, `connection_lost`, or `internal` for an answer that cannot be read.
-    pub fn next(&mut self) -> Result<Reply, Fault> {
+    pub fn receive(&mut self) -> Result<Reply, Fault> {
         loop {
             match self.frame() {
                 Ok(reply) => {
@@ -101,9 +101,9 @@ impl<'a> Call<'a> {
 ///
 /// # Errors
 ///
-/// The supervisor's fault, or the ones of [`Call::send`] and [`Call::next`].
+/// The supervisor's fault, or the ones of [`Call::send`] and [`Call::receive`].
 pub fn call(places: &Places, request: &Request, patience: Option<Duration>) -> Result<Box<RawValue>, Fault> {
-    match Call::send(places, request, patience)?.next()? {
+    match Call::send(places, request, patience)?.receive()? {
         Reply::Done(Some(data)) => Ok(data),
         Reply::Fault(fault) => Err(fault),
         Reply::Done(None) | Reply::Item(_) => Err(Fault::new(FaultCode::Internal, "the supervisor answered without data")),
@@ -120,7 +120,7 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
     request: &Request,
     patience: Option<Duration>,
 ) -> Result<T, Fault> {
-    reply::read(&*call(places, request, patience)?)
+    reply::read(&call(places, request, patience)?)
 }
 
 /// Whether doing it twice is the same as doing it once.

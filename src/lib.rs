@@ -1,4 +1,5 @@
 //! section3
 pub mod spec;
+pub mod supervision;
 pub mod value;
 pub mod wire;

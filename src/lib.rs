@@ -1,5 +1,6 @@
 //! section3
 pub mod spec;
 pub mod supervision;
+pub mod sys;
 pub mod value;
 pub mod wire;

@@ -243,7 +243,8 @@ pub enum Kind {
     Backoff {
         attempt: u32,
         delay_ms: u64,
-        next_at: String,
+        /// RFC 3339; filled in where the wall clock is known.
+        next_at: Option<String>,
     },
     Recovered {
         crashes: u32,

@@ -1,3 +1,4 @@
 //! section3
+pub mod config;
 pub mod spec;
 pub mod value;

@@ -1,7 +1,13 @@
 //! section3
-pub mod control;
-pub mod spec;
-pub mod supervision;
-pub mod sys;
 pub mod value;
+
+pub mod spec;
+pub mod sys;
 pub mod wire;
+
+pub mod config;
+pub mod supervision;
+
+pub mod log;
+
+pub mod control;

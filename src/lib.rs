@@ -1,3 +1,5 @@
 //! section3
+pub mod log;
 pub mod spec;
+pub mod sys;
 pub mod value;

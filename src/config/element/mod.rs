@@ -1,0 +1,11 @@
+//! One element of the config a file: what may be written, what it means, a table of good and bad cases.
+
+pub mod backoff;
+pub mod command;
+pub mod dependencies;
+pub mod environment;
+pub mod limits;
+pub mod probe;
+pub mod select;
+pub mod user;
+pub mod words;

@@ -1,0 +1,108 @@
+//! The bytes of the config file: one descriptor, one bounded read.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// No config is larger; the time and memory of the parser grow with it.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// Reads the file.
+///
+/// # Errors
+///
+/// What is wrong with the file and what to do about it, without its name.
+pub fn read(path: &Path) -> Result<String, String> {
+    // Without O_NONBLOCK the open of a FIFO waits for a writer, for ever.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|e| unopened(&e))?;
+    let found = file.metadata().map_err(|e| format!("cannot be examined: {e}"))?;
+    if !found.is_file() {
+        let kind = if found.is_dir() { "a folder" } else { "no regular file" };
+        return Err(format!("found {kind}; a config is a regular file"));
+    }
+    if let Some(refusal) = writable_by_strangers(found.mode(), nix::unistd::geteuid().is_root()) {
+        return Err(refusal);
+    }
+    let mut bytes = Vec::new();
+    // The file may grow after its size was read: the limit is on what is read.
+    file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(format!("found {} bytes; a config has at most {MAX_SIZE}", found.len().max(bytes.len() as u64)));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        format!("line {line} is not UTF-8; save the file as UTF-8")
+    })
+}
+
+fn unopened(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            "no such file; write a first one with `section3 init`, or name another with --config or SECTION3_CONFIG".to_owned()
+        }
+        ErrorKind::PermissionDenied => "cannot be opened: permission denied; run as its owner or change its mode".to_owned(),
+        _ => format!("cannot be opened: {error}"),
+    }
+}
+
+/// Whoever writes the config runs commands as us: for root that must not be everybody.
+fn writable_by_strangers(mode: u32, root: bool) -> Option<String> {
+    (root && mode & 0o002 != 0).then(|| {
+        format!("found mode {:04o}; root does not run a config that everybody can write; run `chmod o-w` on it", mode & 0o7777)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_config() {
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        std::fs::File::create(at("huge")).and_then(|f| f.set_len(50 << 20)).expect("sparse file");
+        std::fs::File::create(at("over")).and_then(|f| f.set_len(MAX_SIZE + 1)).expect("file");
+        std::fs::write(at("latin"), b"a: 1\nb: \xe9\n").expect("file");
+        std::os::unix::fs::symlink(at("loop"), at("loop")).expect("link");
+        for (name, message) in [
+            ("fifo", "found no regular file"),
+            ("huge", "found 52428800 bytes; a config has at most 1048576"),
+            ("over", "found 1048577 bytes"),
+            ("latin", "line 2 is not UTF-8"),
+            ("missing", "no such file; write a first one with `section3 init`"),
+            ("loop", "cannot be opened"),
+            (".", "found a folder"),
+        ] {
+            let said = read(&at(name)).expect_err(name);
+            assert!(said.starts_with(message), "{name}: {said}");
+        }
+        assert!(read(Path::new("/dev/zero")).is_err_and(|said| said.starts_with("found no regular file")));
+    }
+
+    #[test]
+    fn files_that_are_read() {
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("empty"), "").expect("file");
+        std::fs::write(at("full"), vec![b' '; MAX_SIZE as usize]).expect("file");
+        std::os::unix::fs::symlink(at("full"), at("link")).expect("link");
+        for (name, len) in [("empty", 0), ("full", MAX_SIZE as usize), ("link", MAX_SIZE as usize)] {
+            assert_eq!(read(&at(name)).map(|text| text.len()), Ok(len), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_root_minds_who_can_write() {
+        for (mode, root, refused) in
+            [(0o100_666, true, true), (0o100_666, false, false), (0o100_664, true, false), (0o100_644, true, false)]
+        {
+            assert_eq!(writable_by_strangers(mode, root).is_some(), refused, "{mode:o} {root}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! section3
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod spec;

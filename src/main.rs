@@ -1,3 +1,7 @@
 //! The program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    section3::cli::run(std::env::args_os(), |_| ExitCode::FAILURE)
+}

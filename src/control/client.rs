@@ -19,6 +19,9 @@ use crate::wire::{Fault, FaultCode, Reply, Request, reply};
 /// a request within a millisecond; one that takes this long is stopped or starved, and the operator wants to know.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A wait of zero means "for ever" to `SO_RCVTIMEO`.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// One request, sent; its answer is still to be read.
 pub struct Call<'a> {
     places: &'a Places,
@@ -81,6 +84,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether another whole frame is here already, so that [`Self::receive`] would not wait.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.frames.buffer().contains(&b'\n')
+    }
+
     fn frame(&mut self) -> Result<Reply, Broken> {
         let mut line = Vec::new();
         match self.frames.read_until(b'\n', &mut line) {
@@ -140,7 +149,9 @@ const fn may_be_repeated(request: &Request) -> bool {
 
 fn ask(places: &Places, request: &Request, patience: Option<Duration>) -> Result<BufReader<UnixStream>, Fault> {
     let mut stream = connected(places)?;
-    let sent = stream.set_read_timeout(patience).and_then(|()| stream.write_all(request.encode().as_bytes()));
+    let sent = stream
+        .set_read_timeout(patience.map(|wait| wait.max(SHORTEST)))
+        .and_then(|()| stream.write_all(request.encode().as_bytes()));
     match sent {
         // A supervisor that refuses a client says why before it closes: the answer is there although the pipe is broken.
         Ok(()) => {}

@@ -40,12 +40,12 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
     match verb {
         "status" => {
             line.read(words)?;
-            Ok(Request::Status { names: services(line.names)? })
+            Ok(Request::Status { names: services(&line.names)? })
         }
         "start" | "stop" | "restart" => {
             line.read(words)?;
             let (all, wait) = (line.has(ALL), !line.has(NO_WAIT));
-            let order = order(line.names, all, wait)?;
+            let order = order(&line.names, all, wait)?;
             Ok(match verb {
                 "start" => Request::Start(order),
                 "stop" => Request::Stop(order),
@@ -61,7 +61,7 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
             line.read(words)?;
             let lines = line.value(LINES).map_or(Ok(TAIL_LINES), lines)?;
             let follow = line.has(FOLLOW);
-            let logs: Vec<LogName> = logs(line.names)?;
+            let logs: Vec<LogName> = logs(&line.names)?;
             Ok(Request::Tail { logs, lines, follow })
         }
         "wait" => {
@@ -82,7 +82,7 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
         }
         "rotate" => {
             line.read(words)?;
-            Ok(Request::Rotate { logs: some_logs(line.names)? })
+            Ok(Request::Rotate { logs: some_logs(&line.names)? })
         }
         "version" => {
             line.read(words)?;

@@ -230,20 +230,20 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
     }
     let mut args = Args { args, known: Vec::new() };
     let request = match op.as_str() {
-        "status" => Request::Status { names: services(args.words("names")?)? },
+        "status" => Request::Status { names: services(&args.words("names")?)? },
         "start" => Request::Start(args.order()?),
         "stop" => Request::Stop(args.order()?),
         "restart" => Request::Restart(args.order()?),
         "reload" => Request::Reload { dry_run: args.flag("dry_run", false)?, apply: args.flag("apply", false)? },
         "tail" => Request::Tail {
-            logs: logs(args.words("names")?)?,
+            logs: logs(&args.words("names")?)?,
             lines: args.lines(TAIL_LINES)?,
             follow: args.flag("follow", false)?,
         },
         "wait" => Request::Wait { name: service(&args.word("name")?)?, state: state(&args.word("state")?)? },
         "events" => Request::Events { lines: args.lines(EVENT_LINES)?, follow: args.flag("follow", false)? },
         "signal" => Request::Signal { name: service(&args.word("name")?)?, signal: signal(&args.word("signal")?)? },
-        "rotate" => Request::Rotate { logs: some_logs(args.words("names")?)? },
+        "rotate" => Request::Rotate { logs: some_logs(&args.words("names")?)? },
         "version" => Request::Version,
         _ => return Err(unknown_op(&op)),
     };
@@ -305,7 +305,7 @@ impl Args {
     }
 
     fn order(&mut self) -> Result<Order, Fault> {
-        order(self.words("names")?, self.flag("all", false)?, self.flag("wait", true)?)
+        order(&self.words("names")?, self.flag("all", false)?, self.flag("wait", true)?)
     }
 
     fn end(self) -> Result<(), Fault> {
@@ -326,7 +326,12 @@ pub(super) fn unknown_op(op: &str) -> Fault {
     if hinted.hint.is_some() { hinted } else { fault.with_hint(format!("the commands are {}", OPS.join(", "))) }
 }
 
-pub(super) fn order<T: AsRef<str>>(names: Vec<T>, all: bool, wait: bool) -> Result<Order, Fault> {
+/// The services of an order: names or all.
+///
+/// # Errors
+///
+/// `usage` for neither or both, `unknown_service` for a name no service can have.
+pub fn order<T: AsRef<str>>(names: &[T], all: bool, wait: bool) -> Result<Order, Fault> {
     match (names.is_empty(), all) {
         (true, false) => Err(usage("no service is named").with_hint("name one, or say `--all`")),
         (false, true) => Err(usage("both services and all of them are named").with_hint("name some, or say `--all`")),
@@ -334,7 +339,12 @@ pub(super) fn order<T: AsRef<str>>(names: Vec<T>, all: bool, wait: bool) -> Resu
     }
 }
 
-pub(super) fn services<T: AsRef<str>>(words: Vec<T>) -> Result<Vec<ServiceName>, Fault> {
+/// Service names, each once, in the order given.
+///
+/// # Errors
+///
+/// `unknown_service` for a name no service can have.
+pub fn services<T: AsRef<str>>(words: &[T]) -> Result<Vec<ServiceName>, Fault> {
     let mut seen = BTreeSet::new();
     let mut names = Vec::with_capacity(words.len());
     for word in words {
@@ -346,12 +356,22 @@ pub(super) fn services<T: AsRef<str>>(words: Vec<T>) -> Result<Vec<ServiceName>,
     Ok(names)
 }
 
-pub(super) fn service(word: &str) -> Result<ServiceName, Fault> {
+/// One service name.
+///
+/// # Errors
+///
+/// `unknown_service` for a name no service can have.
+pub fn service(word: &str) -> Result<ServiceName, Fault> {
     ServiceName::parse(word)
         .map_err(|why| Fault::new(FaultCode::UnknownService, format!("no such service: `{}`", shortened(word))).with_hint(why))
 }
 
-pub(super) fn logs<T: AsRef<str>>(words: Vec<T>) -> Result<Vec<LogName>, Fault> {
+/// Names of logs, each once, in the order given.
+///
+/// # Errors
+///
+/// `unknown_service` for a name no service can have.
+pub fn logs<T: AsRef<str>>(words: &[T]) -> Result<Vec<LogName>, Fault> {
     let mut seen = BTreeSet::new();
     let mut logs = Vec::with_capacity(words.len());
     for word in words {
@@ -366,7 +386,12 @@ pub(super) fn logs<T: AsRef<str>>(words: Vec<T>) -> Result<Vec<LogName>, Fault> 
     Ok(logs)
 }
 
-pub(super) fn some_logs<T: AsRef<str>>(words: Vec<T>) -> Result<Vec<LogName>, Fault> {
+/// As [`logs`], at least one.
+///
+/// # Errors
+///
+/// `usage` for none, `unknown_service` for a name no service can have.
+pub fn some_logs<T: AsRef<str>>(words: &[T]) -> Result<Vec<LogName>, Fault> {
     if words.is_empty() { Err(usage("no service is named")) } else { logs(words) }
 }
 
@@ -380,7 +405,12 @@ pub(super) fn lines(text: &str) -> Result<u32, Fault> {
         .ok_or_else(|| usage(format!("a number of lines lies between 0 and {MAX_LINES}, not `{}`", shortened(text))))
 }
 
-pub(super) fn state(word: &str) -> Result<State, Fault> {
+/// One of the eight words for a state.
+///
+/// # Errors
+///
+/// `usage`, with the nearest word.
+pub fn state(word: &str) -> Result<State, Fault> {
     State::parse(word).ok_or_else(|| {
         let words = State::ALL.map(State::word);
         let fault = usage(format!("no such state: `{}`", shortened(word)));
@@ -389,7 +419,12 @@ pub(super) fn state(word: &str) -> Result<State, Fault> {
     })
 }
 
-pub(super) fn signal(word: &str) -> Result<Signal, Fault> {
+/// A signal.
+///
+/// # Errors
+///
+/// `usage`, with the nearest name.
+pub fn signal(word: &str) -> Result<Signal, Fault> {
     Signal::parse(word).map_err(|why| usage(format!("`{}`: {why}", shortened(word))))
 }
 

@@ -1,0 +1,285 @@
+//! The words of the command line. What `--help` says is written to be read by a program too: what it does, an example,
+//! the exit codes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Parser, Subcommand};
+
+use super::exit;
+use crate::value::duration;
+use crate::wire::request::MAX_LINES;
+use crate::wire::{Fault, FaultCode};
+
+/// The init system and supervisor for containers that run more than one process.
+///
+/// Without a command it runs the supervisor in the foreground: it reads the config, starts the services and keeps
+/// them going. Every other command talks to a running one through its socket, or needs none.
+#[derive(Parser, Debug)]
+#[command(name = "section3", version, after_help = ROOT, subcommand_value_name = "COMMAND", max_term_width = 100)]
+pub struct Args {
+    /// Config of the supervisor [$SECTION3_CONFIG, /workspace/section3.yml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Control socket [$SECTION3_SOCKET, /run/section3/section3.sock for root]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub socket: Option<PathBuf>,
+    /// Folder for logs [$SECTION3_LOG_DIR, /var/log/section3 for root]
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+const ROOT: &str = "\
+Paths: a flag beats its variable, that beats the default. For other users than root the defaults are
+  socket  $XDG_RUNTIME_DIR/section3/section3.sock, else /tmp/section3-UID/section3.sock
+  logs    $XDG_STATE_HOME/section3, else ~/.local/state/section3, else /tmp/section3-UID/log
+Exit codes of commands: 0 done, 1 the action failed, 2 usage, 3 no supervisor at the socket, 4 no such service,
+  5 time-out, 6 invalid config, 7 not permitted
+The supervisor ends with 0 after SIGTERM or SIGINT, or with the code of a service that ended badly for good.
+Examples:
+  section3 init && section3 check && section3
+  section3 status
+  section3 restart web && section3 wait web --for running --timeout 30s";
+
+#[derive(Subcommand, Debug)]
+#[allow(missing_docs, reason = "each help text below is the documentation")]
+pub enum Verb {
+    /// Show how services are, one line each
+    ///
+    /// Shows name, state and what matters in that state; of every service without a name. States: stopped, waiting,
+    /// starting, running, stopping, backoff, exited, failed.
+    #[command(after_help = after("section3 status web --json"))]
+    Status(Status),
+    /// Start services and wait until they run
+    ///
+    /// Dependencies are started first. Starts a service in backoff at once. A service that runs already is left alone
+    /// (exit 0). Waits until each is ready; exit 1 if one is not.
+    #[command(after_help = after("section3 start web worker --timeout 30s"))]
+    Start(Order),
+    /// Stop services and wait until they are gone
+    ///
+    /// Sends the stop signal and, after the service's stop_grace, SIGKILL. Stays stopped until `start`, also across a
+    /// reload. Services that depend on it are left alone and named.
+    #[command(after_help = after("section3 stop web"))]
+    Stop(Order),
+    /// Stop and start services and wait until they run
+    ///
+    /// A definition that a reload has changed takes effect here.
+    #[command(after_help = after("section3 restart web"))]
+    Restart(Order),
+    /// Read the config anew
+    ///
+    /// Checks everything first; on any error nothing changes (exit 6). Then removed services stop, new ones start,
+    /// running ones are left alone until their next restart. Exit 1 if a part failed.
+    #[command(after_help = after("section3 reload --dry-run"))]
+    Reload(Reload),
+    /// Show the last lines of logs
+    ///
+    /// Of every service without a name; `section3` is the supervisor's own log. Reads across rotations. Control bytes
+    /// are escaped on a terminal and left as they are in a pipe.
+    #[command(after_help = after("section3 tail -n 100 web\n  section3 tail -f"))]
+    Tail(Tail),
+    /// Wait until a service is in a state
+    #[command(after_help = after("section3 wait web --for running --timeout 30s"))]
+    Wait(Wait),
+    /// Show what happened, oldest first
+    ///
+    /// One line an event: time, severity, service, type, data. With --json one JSON object a line.
+    #[command(after_help = after("section3 events -f --json"))]
+    Events(Events),
+    /// Send a signal to the main process of a service
+    ///
+    /// Only to that process, not to its group. Exit 1 if the service has no process.
+    #[command(after_help = after("section3 signal web HUP"))]
+    Signal(Signal),
+    /// Rotate logs now
+    #[command(after_help = after("section3 rotate web"))]
+    Rotate(Rotate),
+    /// Check a config, no supervisor needed
+    ///
+    /// Lists every problem with file, line, column and key; exit 6 if there is one.
+    #[command(after_help = after("section3 check ./section3.yml --json"))]
+    Check(Check),
+    /// Write a commented starter config where there is none
+    ///
+    /// Never overwrites: exit 1 if the file exists.
+    #[command(after_help = after("section3 init ./section3.yml"))]
+    Init(Init),
+    /// Run a supervisor on small example services
+    ///
+    /// In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.
+    #[command(after_help = after("section3 demo"))]
+    Demo,
+    /// Print the completions of a shell
+    #[command(after_help = after("section3 completions bash > /etc/bash_completion.d/section3"))]
+    Completions(Completions),
+    /// Print the manual page, of section3 or of one command
+    #[command(after_help = after("section3 man > /usr/share/man/man1/section3.1"))]
+    Man(Man),
+}
+
+fn after(example: &str) -> String {
+    format!("Example:\n  {example}\n{}", exit::TABLE)
+}
+
+#[derive(Group, Debug)]
+pub struct Status {
+    /// Services; all without one
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group, Debug)]
+pub struct Order {
+    /// Services
+    #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    pub names: Vec<String>,
+    /// Every service
+    #[arg(long)]
+    pub all: bool,
+    /// Return as soon as the order is accepted
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Wait at most this long (30s, 2m; for ever without it); exit 5 when it is over, the order goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Group, Debug)]
+pub struct Reload {
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Restart running services whose definition changed
+    #[arg(long)]
+    pub apply: bool,
+    /// Wait at most this long; exit 5 when it is over, the reload goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Group, Debug)]
+pub struct Tail {
+    /// Services; all without one
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Lines of each, 0 to 10000
+    #[arg(short = 'n', long, value_name = "N", default_value_t = crate::wire::request::TAIL_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
+    pub lines: u32,
+    /// Go on with new lines
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Never escape control bytes
+    #[arg(long)]
+    pub raw: bool,
+}
+
+#[derive(Group, Debug)]
+pub struct Wait {
+    /// Service
+    pub name: String,
+    /// State: stopped, waiting, starting, running, stopping, backoff, exited or failed
+    #[arg(long = "for", value_name = "STATE")]
+    pub state: String,
+    /// Wait at most this long (for ever without it); exit 5 when it is over
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Group, Debug)]
+pub struct Events {
+    /// The last N, 0 to 10000
+    #[arg(short = 'n', long, value_name = "N", default_value_t = crate::wire::request::EVENT_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
+    pub lines: u32,
+    /// Go on with new ones
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group, Debug)]
+pub struct Signal {
+    /// Service
+    pub name: String,
+    /// Signal: HUP, SIGHUP, 1, RTMIN+3
+    pub signal: String,
+}
+
+#[derive(Group, Debug)]
+pub struct Rotate {
+    /// Services, or section3 for the supervisor's own log
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+}
+
+#[derive(Group, Debug)]
+pub struct Check {
+    /// Config; the supervisor's without one
+    pub file: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group, Debug)]
+pub struct Init {
+    /// Where to; the supervisor's config without one
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Group, Debug)]
+pub struct Completions {
+    /// Shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Group, Debug)]
+pub struct Man {
+    /// Command
+    #[arg(value_name = "COMMAND")]
+    pub verb: Option<String>,
+}
+
+impl Args {
+    /// Refuses flags that would be without effect: whoever gave one meant something by it.
+    ///
+    /// # Errors
+    ///
+    /// A fault of code `usage` that names the flag.
+    pub fn check(&self) -> Result<(), Fault> {
+        let Some(verb) = &self.verb else { return Ok(()) };
+        let (takes_config, takes_socket) = match verb {
+            Verb::Check(asked) => (asked.file.is_none(), false),
+            Verb::Init(asked) => (asked.file.is_none(), false),
+            Verb::Demo | Verb::Completions(_) | Verb::Man(_) => (false, false),
+            Verb::Status(_)
+            | Verb::Start(_)
+            | Verb::Stop(_)
+            | Verb::Restart(_)
+            | Verb::Reload(_)
+            | Verb::Tail(_)
+            | Verb::Wait(_)
+            | Verb::Events(_)
+            | Verb::Signal(_)
+            | Verb::Rotate(_) => (false, true),
+        };
+        for (given, taken, flag) in [
+            (self.config.is_some(), takes_config, "--config"),
+            (self.socket.is_some(), takes_socket, "--socket"),
+            (self.log_dir.is_some(), false, "--log-dir"),
+        ] {
+            if given && !taken {
+                return Err(Fault::new(FaultCode::Usage, format!("`{flag}` has no effect on this command")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Floor 6: the command line. Reads arguments, asks the supervisor (or becomes it), prints, and ends with one of the
+//! codes of [`exit`]. Decides nothing about services: every rule lives below.
+
+mod args;
+pub mod exit;
+mod out;
+mod verb;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::value::paths::Surroundings;
+use crate::wire::Fault;
+use args::{Args, Verb};
+use out::{Halt, Out};
+use verb::Context;
+
+/// What the supervisor is started with: the flags as given, for it to resolve by [`crate::value::paths`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Launch {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--socket`.
+    pub socket: Option<PathBuf>,
+    /// `--log-dir`.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// Runs the command that `words` (the program's name first) are; `supervise` is called for the one that is the
+/// supervisor itself.
+pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> ExitCode) -> ExitCode {
+    let mut out = Out::of_process();
+    let result = match Args::try_parse_from(words) {
+        Err(unread) => {
+            let text = unread.render().to_string();
+            let wrong = unread.use_stderr();
+            if wrong { out.complain(&text) } else { out.write(text.as_bytes()) }
+                .map(|()| if wrong { exit::USAGE } else { exit::DONE })
+        }
+        Ok(args) => match carry_out(args, &mut out) {
+            Ok(Next::Exit(code)) => Ok(code),
+            Ok(Next::Supervise(launch)) => return supervise(launch),
+            Ok(Next::Demo(demo)) => return demo.run(supervise),
+            Err(halt) => Err(halt),
+        },
+    };
+    ExitCode::from(match result {
+        Ok(code) => code,
+        // Whoever closed the pipe has read what they wanted.
+        Err(Halt::ReaderGone) => exit::DONE,
+        Err(Halt::Fault(fault)) => report(&fault),
+    })
+}
+
+/// What is left to do once the client's part is done.
+enum Next {
+    Exit(u8),
+    Supervise(Launch),
+    Demo(verb::demo::Demo),
+}
+
+fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
+    args.check()?;
+    let Args { config, socket, log_dir, verb } = args;
+    let Some(verb) = verb else { return Ok(Next::Supervise(Launch { config, socket, log_dir })) };
+    let around = Surroundings { uid: nix::unistd::geteuid().as_raw(), env: &|name| std::env::var_os(name) };
+    let context = Context { places: around.socket(socket), out };
+    let code = match verb {
+        Verb::Status(asked) => verb::status::run(context, &asked)?,
+        Verb::Start(asked) => verb::order::run(context, &asked, crate::wire::Request::Start)?,
+        Verb::Stop(asked) => verb::order::run(context, &asked, crate::wire::Request::Stop)?,
+        Verb::Restart(asked) => verb::order::run(context, &asked, crate::wire::Request::Restart)?,
+        Verb::Reload(asked) => verb::reload::run(context, &asked)?,
+        Verb::Tail(asked) => verb::tail::run(context, &asked)?,
+        Verb::Wait(asked) => verb::wait::run(context, &asked)?,
+        Verb::Events(asked) => verb::events::run(context, &asked)?,
+        Verb::Signal(asked) => verb::signal::run(context, &asked)?,
+        Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
+        Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
+        Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
+        Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
+        Verb::Completions(asked) => verb::manual::completions(context.out, asked.shell, Args::command())?,
+        Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
+    };
+    Ok(Next::Exit(code))
+}
+
+/// Says on standard error why a command was not done; what cannot be written there has no other place to go.
+fn report(fault: &Fault) -> u8 {
+    let mut text = format!("error: {}\n", fault.message);
+    if let Some(hint) = &fault.hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    fault.code.exit_code()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use clap::error::ErrorKind;
+
+use super::*;
+use crate::wire::FaultCode;
+
+fn parse(line: &str) -> Result<Args, clap::Error> {
+    Args::try_parse_from(std::iter::once("section3").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_arguments_hold_together() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn command_lines_that_are_understood() {
+    for line in [
+        "",
+        "--config /c.yml --socket /s --log-dir /l",
+        "status",
+        "status web db --json",
+        "--socket /s status",
+        "status --socket /s",
+        "start web",
+        "start --all --no-wait",
+        "stop a b c --timeout 30s",
+        "restart web --no-wait",
+        "reload --dry-run --apply",
+        "tail",
+        "tail -n 0 -f",
+        "tail -fn 10000 web section3 --raw",
+        "wait web --for running --timeout 1m30s",
+        "events -f -n 5 --json",
+        "signal web HUP",
+        "rotate web section3",
+        "check",
+        "check ./x.yml --json",
+        "--config x.yml check",
+        "init",
+        "demo",
+        "completions zsh",
+        "man",
+        "man status",
+    ] {
+        let args = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(args.check(), Ok(()), "{line}");
+    }
+}
+
+#[test]
+fn command_lines_that_are_refused() {
+    for (line, kind) in [
+        ("stauts", ErrorKind::InvalidSubcommand),
+        ("status --jsn", ErrorKind::UnknownArgument),
+        ("start", ErrorKind::MissingRequiredArgument),
+        ("start web --all", ErrorKind::ArgumentConflict),
+        ("stop web --timeout 5", ErrorKind::ValueValidation),
+        ("stop web --timeout 5s --no-wait", ErrorKind::ArgumentConflict),
+        ("reload now", ErrorKind::UnknownArgument),
+        ("tail -n -1 web", ErrorKind::UnknownArgument),
+        ("tail -n 10001 web", ErrorKind::ValueValidation),
+        ("tail -n x", ErrorKind::ValueValidation),
+        ("wait web", ErrorKind::MissingRequiredArgument),
+        ("wait a b --for running", ErrorKind::UnknownArgument),
+        ("signal web", ErrorKind::MissingRequiredArgument),
+        ("rotate", ErrorKind::MissingRequiredArgument),
+        ("demo now", ErrorKind::UnknownArgument),
+        ("completions tcsh", ErrorKind::InvalidValue),
+    ] {
+        let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));
+        assert_eq!((error.kind(), error.exit_code()), (kind, i32::from(exit::USAGE)), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_flag_without_effect_is_refused() {
+    for (line, flag) in [
+        ("--config c.yml status", "--config"),
+        ("--log-dir /l status", "--log-dir"),
+        ("--config c.yml check d.yml", "--config"),
+        ("check --socket /s", "--socket"),
+        ("demo --socket /s", "--socket"),
+        ("man --socket /s", "--socket"),
+    ] {
+        let fault = parse(line).unwrap().check().expect_err(line);
+        assert_eq!((fault.code, fault.message), (FaultCode::Usage, format!("`{flag}` has no effect on this command")));
+    }
+}
+
+#[test]
+fn a_slip_gets_the_nearest_word() {
+    let error = parse("stauts").unwrap_err().to_string();
+    assert!(error.contains("'status'"), "{error}");
+    let error = parse("status --jsno").unwrap_err().to_string();
+    assert!(error.contains("'--json'"), "{error}");
+}
+
+#[test]
+fn every_help_names_an_example_and_the_exit_codes() {
+    for verb in Args::command().get_subcommands_mut() {
+        let help = verb.render_long_help().to_string();
+        assert!(help.contains("Example:\n  section3 "), "{help}");
+        assert!(help.contains("Exit codes: 0 done"), "{help}");
+    }
+}
+
+/// The exit code and standard error of a command that gets no further than itself.
+fn refused(line: &str) -> Fault {
+    let (mut out, stdout, _) = out::testing::sheets(false);
+    let result = carry_out(parse(line).unwrap(), &mut out);
+    assert_eq!(stdout.text(), "");
+    match result {
+        Err(Halt::Fault(fault)) => fault,
+        Err(Halt::ReaderGone) | Ok(_) => panic!("{line} was carried out"),
+    }
+}
+
+#[test]
+fn exit_codes() {
+    for (line, code) in [
+        ("status --socket /nonexistent/s", exit::NO_SUPERVISOR),
+        ("tail -f web --socket /nonexistent/s", exit::NO_SUPERVISOR),
+        ("stop ../web --socket /nonexistent/s", exit::UNKNOWN_SERVICE),
+        ("wait web --for ready --socket /nonexistent/s", exit::USAGE),
+        ("signal web TREM --socket /nonexistent/s", exit::USAGE),
+        ("man stauts", exit::USAGE),
+    ] {
+        let fault = refused(line);
+        assert_eq!(fault.code.exit_code(), code, "{line}: {fault}");
+        assert!(fault.hint.is_some() || line.contains("TREM"), "{line}: {fault}");
+    }
+}
+
+#[test]
+fn generated_pages_are_there() {
+    for (line, part) in [("completions bash", "_section3()"), ("man", ".TH section3"), ("man status", ".TH section3-status")] {
+        let (mut out, stdout, _) = out::testing::sheets(false);
+        assert!(matches!(carry_out(parse(line).unwrap(), &mut out), Ok(Next::Exit(exit::DONE))));
+        assert!(stdout.text().contains(part), "{line}");
+    }
+}

@@ -1,0 +1,87 @@
+//! `section3 check`.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::cli::exit;
+use crate::cli::out::{Halt, Out};
+use crate::config::{Problem, load};
+use crate::wire::{Fault, FaultCode, escape};
+
+/// What `check --json` prints.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    version: u32,
+    valid: bool,
+    file: String,
+    services: Vec<&'a str>,
+    problems: &'a [Problem],
+    /// Problems that are there and not listed.
+    more: usize,
+}
+
+/// Checks a config as the supervisor would, in this environment.
+///
+/// # Errors
+///
+/// Why nothing could be said; problems of the config are no error here but exit code 6.
+pub fn run(out: &mut Out, path: &Path, json: bool) -> Result<u8, Halt> {
+    let file = path.display().to_string();
+    let result = load(path, &|name| std::env::var(name).ok());
+    let code = if result.is_ok() { exit::DONE } else { exit::INVALID_CONFIG };
+    if json {
+        let verdict = Verdict {
+            version: 1,
+            valid: result.is_ok(),
+            file,
+            services: result.iter().flat_map(|spec| &spec.services).map(|service| service.name.as_str()).collect(),
+            problems: result.as_ref().err().map_or(&[], |problems| &problems.problems),
+            more: result.as_ref().err().map_or(0, |problems| problems.more),
+        };
+        let text = serde_json::to_string(&verdict)
+            .map_err(|error| Fault::new(FaultCode::Internal, format!("cannot write the verdict as JSON: {error}")))?;
+        out.document(&text)?;
+        return Ok(code);
+    }
+    match result {
+        Ok(spec) => {
+            let count = spec.services.len();
+            let noun = if count == 1 { "service" } else { "services" };
+            out.write(format!("{file}: valid, {count} {noun}\n").as_bytes())?;
+        }
+        Err(problems) => out.complain(&format!("{}\n", escape::message(&problems.to_string())))?,
+    }
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::testing::sheets;
+
+    #[test]
+    fn a_good_one_and_a_bad_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("section3.yml");
+        std::fs::write(&path, "services: {web: {command: /bin/true}}\n").unwrap();
+        let (mut out, stdout, _) = sheets(false);
+        assert_eq!(run(&mut out, &path, false).ok(), Some(exit::DONE));
+        assert!(stdout.text().ends_with("section3.yml: valid, 1 service\n"));
+
+        let (mut out, stdout, _) = sheets(false);
+        assert_eq!(run(&mut out, &path, true).ok(), Some(exit::DONE));
+        assert!(stdout.text().contains(r#""services":["web"],"problems":[],"more":0"#), "{}", stdout.text());
+
+        std::fs::write(&path, "services: {web: {comand: /bin/true}}\n").unwrap();
+        let (mut out, stdout, stderr) = sheets(false);
+        assert_eq!(run(&mut out, &path, false).ok(), Some(exit::INVALID_CONFIG));
+        assert!(stdout.text().is_empty() && stderr.text().contains("section3.yml:1:"), "{}", stderr.text());
+
+        let (mut out, stdout, _) = sheets(false);
+        assert_eq!(run(&mut out, &path, true).ok(), Some(exit::INVALID_CONFIG));
+        let verdict: serde_json::Value = serde_json::from_str(&stdout.text()).unwrap();
+        assert_eq!((&verdict["version"], &verdict["valid"]), (&1.into(), &false.into()));
+        assert!(!verdict["problems"].as_array().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! `section3 demo`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::Launch;
+use crate::cli::out::{Halt, Out};
+use crate::wire::{Fault, FaultCode};
+
+const CONFIG: &str = include_str!("demo.yml");
+
+/// A folder of its own with a config in it; removed, with everything in it, when this goes out of scope.
+pub struct Demo {
+    dir: PathBuf,
+}
+
+impl Demo {
+    /// Makes the folder and says how to talk to the supervisor that will run there.
+    ///
+    /// # Errors
+    ///
+    /// Why the folder cannot be made.
+    pub fn new(out: &mut Out) -> Result<Self, Halt> {
+        let template = std::env::temp_dir().join("section3-demo-XXXXXX");
+        // mkdtemp(3): a fresh folder of mode 0700, whatever others have put into /tmp.
+        let dir = nix::unistd::mkdtemp(&template).map_err(|errno| {
+            let message = format!("cannot make a folder like {}: {}", template.display(), errno.desc());
+            Fault::new(FaultCode::Failed, message).with_hint("set TMPDIR to a folder that can be written")
+        })?;
+        let demo = Self { dir };
+        std::fs::write(demo.config(), CONFIG)
+            .map_err(|error| Fault::new(FaultCode::Failed, format!("cannot write {}: {error}", demo.config().display())))?;
+        out.write(demo.introduction().as_bytes())?;
+        Ok(demo)
+    }
+
+    /// Runs the supervisor until it ends.
+    pub fn run(self, supervise: fn(Launch) -> ExitCode) -> ExitCode {
+        supervise(Launch { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.join("section3.yml")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("section3.sock")
+    }
+
+    fn introduction(&self) -> String {
+        format!(
+            "section3 demo: a one-shot, a ticker and a service that crashes now and then, in {}\n\
+             talk to it from another shell, Ctrl-C here ends it and removes the folder:\n  \
+             export SECTION3_SOCKET={}\n  \
+             section3 status\n  \
+             section3 tail -f\n  \
+             section3 events -f\n  \
+             section3 stop ticker\n\n",
+            self.dir.display(),
+            self.socket().display()
+        )
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // Nothing is lost if it stays: it is a folder in the temporary folder.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::testing::sheets;
+
+    #[test]
+    fn its_config_is_valid() {
+        let spec = crate::config::parse(CONFIG, "demo.yml", &|_| None).expect("demo.yml");
+        let names: Vec<_> = spec.services.iter().map(|service| service.name.as_str()).collect();
+        assert_eq!(names, ["prepare", "ticker", "flaky"]);
+    }
+
+    #[test]
+    fn it_says_how_to_talk_to_it_and_leaves_nothing_behind() {
+        let (mut out, stdout, _) = sheets(false);
+        let demo = Demo::new(&mut out).ok().unwrap();
+        let dir = demo.dir.clone();
+        assert!(stdout.text().contains(&format!("export SECTION3_SOCKET={}\n", dir.join("section3.sock").display())));
+        assert!(dir.join("section3.yml").exists());
+        fn supervise(launch: Launch) -> ExitCode {
+            let log_dir = launch.log_dir.unwrap();
+            std::fs::create_dir(&log_dir).unwrap();
+            std::fs::write(log_dir.join("web.log"), "x").unwrap();
+            ExitCode::SUCCESS
+        }
+        demo.run(supervise);
+        assert!(!dir.exists());
+    }
+}

@@ -196,6 +196,19 @@ and 3 more";
 }
 
 #[test]
+fn a_hint_is_a_key_that_is_allowed_there() {
+    for (text, hint) in [
+        ("defaults: {cwd: /}\nservices: {}\n", Some("dir")),
+        ("defaults: {after: [a]}\nservices: {}\n", None),
+        ("services: {a: {command: a, after: [b]}}\n", Some("depends_on")),
+        ("services: {a: {command: a, health: {file: x, regex: y}}}\n", None),
+    ] {
+        let problems = read(text).expect_err(text).problems;
+        assert_eq!(problems[0].nearest.as_deref(), hint, "{text}");
+    }
+}
+
+#[test]
 fn a_selection_is_made_among_all_services() {
     let text = "services: {a: {command: a}, b: {command: b}}\nsupervisor: {select: {env: ONLY, unknown: warn}}\n";
     let with = |only: &'static str| parse(text, "F", &move |name| (name == "ONLY").then(|| only.to_owned()));

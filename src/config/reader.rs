@@ -357,7 +357,8 @@ pub struct Keys {
 impl Keys {
     /// The key that was probably meant by an unknown one.
     fn meant(&self, key: &str) -> Option<&'static str> {
-        familiar(key, self.foreign).or_else(|| nearest(key, self.known.iter().copied()))
+        let ours = familiar(key, self.foreign).filter(|ours| self.known.contains(ours));
+        ours.or_else(|| nearest(key, self.known.iter().copied()))
     }
 }
 

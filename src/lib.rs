@@ -1,9 +1,13 @@
 //! section3
-pub mod cli;
-pub mod config;
-pub mod control;
-pub mod spec;
-pub mod supervision;
-pub mod sys;
 pub mod value;
+
+pub mod spec;
+pub mod sys;
 pub mod wire;
+
+pub mod config;
+pub mod supervision;
+
+pub mod control;
+
+pub mod cli;

@@ -1,3 +1,4 @@
 //! Floor 4: the two ends of the control socket.
 
 pub mod client;
+pub mod server;

@@ -9,3 +9,4 @@ pub mod raw;
 pub mod signals;
 pub mod spawn;
 pub mod wait;
+pub mod watch;

@@ -5,16 +5,19 @@
 //! nothing else; `vfork` and `posix_spawn` would hold up PID 1. The child makes raw system calls only (`child`), and
 //! what it reads ([`Prepared`]) lives until a descriptor tells that it has exec'ed or ended.
 
+use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::pipe2;
+use tokio::io::unix::AsyncFd;
 
 use super::child;
+use super::watch::watch;
 
 /// What a process is made of. Everything that needs memory, a lock or a look-up is done before the clone.
 #[derive(Debug)]
@@ -82,9 +85,10 @@ const STACK_WORDS: usize = 2048;
 pub struct Launch {
     /// Its process id.
     pub pid: i32,
-    status: OwnedFd,
+    /// Becomes readable when the outcome is known.
+    status: AsyncFd<OwnedFd>,
     /// Freed when the outcome is known: until then the child may read it.
-    memory: Option<Box<Prepared>>,
+    memory: Cell<Option<Box<Prepared>>>,
 }
 
 /// How a launch came out.
@@ -176,8 +180,10 @@ pub fn spawn(
         parent: std::process::id() as i32,
         stack: vec![std::mem::MaybeUninit::uninit(); STACK_WORDS].into_boxed_slice(),
     });
+    // Watched before there is a process: afterwards nothing may fail.
+    let status = watch(status).map_err(|error| (Stage::Pipe, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
     let pid = clone_child(&mut memory, changes_user).map_err(|errno| (Stage::Clone, errno))?;
-    Ok(Launch { pid, status, memory: Some(memory) })
+    Ok(Launch { pid, status, memory: Cell::new(Some(memory)) })
 }
 
 fn clone_child(memory: &mut Prepared, changes_user: bool) -> Result<i32, Errno> {
@@ -204,16 +210,16 @@ fn clone_with(memory: &mut Prepared, flags: libc::c_int) -> Result<i32, Errno> {
 }
 
 impl Launch {
-    /// The descriptor that becomes readable when the outcome is known.
-    #[must_use]
-    pub fn status(&self) -> BorrowedFd<'_> {
-        self.status.as_fd()
+    /// Waits until the outcome is known.
+    pub async fn settled(&self) {
+        // An error means that the runtime ends; then nobody asks for the outcome.
+        let _ = self.status.readable().await;
     }
 
     /// How it came out; `None` while it is under way. Once known, what the child was made from is freed.
-    pub fn outcome(&mut self) -> Option<Outcome> {
+    pub fn outcome(&self) -> Option<Outcome> {
         let mut report = [0_u8; 8];
-        let outcome = match nix::unistd::read(&self.status, &mut report) {
+        let outcome = match nix::unistd::read(self.status.get_ref(), &mut report) {
             Ok(8) => {
                 let [a, b, c, d, e, f, g, h] = report;
                 let (stage, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
@@ -224,7 +230,7 @@ impl Launch {
             // End of file: exec closed it.
             Ok(_) | Err(_) => Outcome::Executed,
         };
-        self.memory = None;
+        self.memory.set(None);
         Some(outcome)
     }
 }
@@ -232,9 +238,7 @@ impl Launch {
 impl Drop for Launch {
     fn drop(&mut self) {
         // Dropped while the child may still read it: better a leak than a child on freed memory.
-        if let Some(memory) = self.memory.take() {
-            std::mem::forget(memory);
-        }
+        std::mem::forget(self.memory.take());
     }
 }
 
@@ -248,4 +252,85 @@ pub fn candidates(program: &str, path: Option<&str>) -> Vec<PathBuf> {
     let path = path.unwrap_or("/usr/local/bin:/usr/bin:/bin");
     // An empty part means the working directory, as execvp(3) has it.
     path.split(':').map(|folder| PathBuf::from(if folder.is_empty() { "." } else { folder }).join(program)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::sys::wait;
+    use crate::value::ExitStatus;
+
+    fn recipe(words: &[&str], dir: Option<&str>) -> Recipe {
+        let c = |text: &str| CString::new(text).expect("no NUL");
+        Recipe {
+            programs: vec![c(words[0])],
+            argv: words.iter().map(|word| c(word)).collect(),
+            environment: vec![c("A=1")],
+            dir: dir.map(c),
+            umask: 0o027,
+            nice: None,
+            oom_score_adj: None,
+            limits: vec![(libc::RLIMIT_NOFILE, child::Limit { soft: 50, hard: 60 })],
+            identity: None,
+        }
+    }
+
+    async fn launch(recipe: Recipe) -> (Outcome, i32, String) {
+        let null = super::super::init::open_null().expect("null");
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
+        let launch = spawn(recipe, null.as_fd(), write.as_fd(), None).expect("spawned");
+        drop(write);
+        launch.settled().await;
+        let outcome = loop {
+            if let Some(outcome) = launch.outcome() {
+                break outcome;
+            }
+            launch.settled().await;
+        };
+        let mut output = String::new();
+        std::fs::File::from(read).read_to_string(&mut output).expect("text");
+        (outcome, launch.pid, output)
+    }
+
+    #[tokio::test]
+    async fn a_program_gets_what_its_recipe_says_and_nothing_else() {
+        super::super::init::close_inherited_on_exec();
+        let script = "umask; ulimit -n; ls /proc/self/fd | wc -l; env | sort | tr '\\n' ' '; \
+                      grep SigBlk /proc/self/status; grep SigIgn /proc/self/status; pwd";
+        let (outcome, pid, output) = launch(recipe(&["/bin/sh", "-c", script], Some("/proc"))).await;
+        assert_eq!(outcome, Outcome::Executed);
+        let lines: Vec<&str> = output.lines().map(str::trim).collect();
+        // ls has its own descriptor of the folder beside 0, 1 and 2.
+        assert_eq!(lines[..3], ["0027", "50", "4"], "{output}");
+        assert!(output.contains("A=1"), "{output}");
+        assert!(output.contains("SigBlk:\t0000000000000000") && output.contains("SigIgn:\t0000000000000000"), "{output}");
+        assert!(output.ends_with("/proc\n"), "{output}");
+        let ended = wait::Zombie { pid, status: ExitStatus::Code(0) };
+        let _ = wait::reap(ended);
+    }
+
+    #[tokio::test]
+    async fn a_launch_that_fails_names_its_stage() {
+        for (words, dir, stage, errno) in [
+            (["/no/such/program"].as_slice(), None, Stage::Exec, Errno::ENOENT),
+            (&["/bin/sh"], Some("/no/such/dir"), Stage::Dir, Errno::ENOENT),
+            (&["/etc/passwd"], None, Stage::Exec, Errno::EACCES),
+            (&["/dev/null/x"], None, Stage::Exec, Errno::ENOENT),
+        ] {
+            let (outcome, _, _) = launch(recipe(words, dir)).await;
+            assert_eq!(outcome, Outcome::Failed(stage, errno), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn programs_are_looked_for_in_path() {
+        let found = |program, path| candidates(program, path).iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(found("/bin/x", Some("/a")), ["/bin/x"]);
+        assert_eq!(found("./x", Some("/a")), ["./x"]);
+        assert_eq!(found("x", Some("/a:/b::")), ["/a/x", "/b/x", "./x", "./x"]);
+        assert_eq!(found("x", None), ["/usr/local/bin/x", "/usr/bin/x", "/bin/x"]);
+    }
 }

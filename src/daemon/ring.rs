@@ -1,0 +1,201 @@
+//! The event ring: every fact gets its place in one total order here, and the last ones are kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::supervision::ServiceId;
+use crate::value::{Moment, Run, ServiceName, duration};
+use crate::wire::event::{Actor, Ending, Event, Kind, Origin, StartReason};
+
+/// Events that are kept. An event without a log tail takes about 300 bytes, so this is a little over a megabyte.
+const KEPT: usize = 4096;
+/// Bytes of log tails that are kept with them: the oldest events give up theirs first. 128 tails of the largest size.
+const TAIL_BYTES: usize = 1 << 20;
+
+/// The ring.
+#[derive(Debug)]
+pub struct Ring {
+    origin: Arc<Origin>,
+    began: Moment,
+    next_seq: u64,
+    events: VecDeque<Arc<Event>>,
+    /// Events with a log tail, oldest first, and what their tails take together.
+    tails: VecDeque<(u64, usize)>,
+    tail_bytes: usize,
+    /// The last event of each service: what its next one follows from.
+    latest: HashMap<ServiceId, u64>,
+}
+
+impl Ring {
+    /// An empty ring of this incarnation.
+    #[must_use]
+    pub fn new(origin: Origin, began: Moment) -> Self {
+        Self {
+            origin: Arc::new(origin),
+            began,
+            next_seq: 1,
+            events: VecDeque::new(),
+            tails: VecDeque::new(),
+            tail_bytes: 0,
+            latest: HashMap::new(),
+        }
+    }
+
+    /// What all its events have in common.
+    #[must_use]
+    pub const fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// Gives an event its place.
+    pub fn push(&mut self, about: Option<(ServiceId, ServiceName, Run)>, actor: Actor, mut kind: Kind, now: Moment, wall: SystemTime) -> Arc<Event> {
+        if let Kind::Backoff { delay_ms, next_at, .. } = &mut kind {
+            let at = wall + std::time::Duration::from_millis(*delay_ms);
+            *next_at = Some(humantime::format_rfc3339_millis(at).to_string());
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let cause = about.as_ref().and_then(|(id, ..)| self.latest.insert(*id, seq)).filter(|_| follows(&kind));
+        let bytes = tail_of(&kind).map_or(0, |tail| tail.iter().map(String::len).sum());
+        let (service, run) = match about {
+            Some((_, name, run)) => (Some(name), Some(run)),
+            None => (None, None),
+        };
+        let event = Arc::new(Event {
+            seq,
+            time: wall,
+            mono_ms: duration::millis(now.since(self.began)),
+            service,
+            run: run.filter(|run| *run != Run::default()),
+            actor,
+            cause,
+            kind,
+        });
+        self.events.push_back(Arc::clone(&event));
+        if bytes > 0 {
+            self.tails.push_back((seq, bytes));
+            self.tail_bytes += bytes;
+        }
+        while self.events.len() > KEPT {
+            self.events.pop_front();
+        }
+        while self.tail_bytes > TAIL_BYTES {
+            self.give_up_oldest_tail();
+        }
+        event
+    }
+
+    /// The last `count` events, oldest first.
+    #[must_use]
+    pub fn last(&self, count: usize) -> Vec<Arc<Event>> {
+        self.events.iter().skip(self.events.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// A service is gone for good.
+    pub fn forget(&mut self, id: ServiceId) {
+        self.latest.remove(&id);
+    }
+
+    fn give_up_oldest_tail(&mut self) {
+        let Some((seq, bytes)) = self.tails.pop_front() else {
+            self.tail_bytes = 0;
+            return;
+        };
+        self.tail_bytes = self.tail_bytes.saturating_sub(bytes);
+        let oldest = self.events.front().map_or(seq, |event| event.seq);
+        let place = seq.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
+        if let Some(event) = place.and_then(|at| self.events.get_mut(at)) {
+            let mut shorter = Event::clone(event);
+            drop_tail(&mut shorter.kind);
+            *event = Arc::new(shorter);
+        }
+    }
+}
+
+/// Whether an event follows from the one before it of the same service. What an operator or the boot began follows from
+/// nothing here.
+const fn follows(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Start { reason: StartReason::Boot | StartReason::Manual | StartReason::Reload | StartReason::Dependency, .. }
+            | Kind::Stopping { .. }
+            | Kind::Rotate { .. }
+            | Kind::LogDropped { .. }
+    )
+}
+
+fn tail_of(kind: &Kind) -> Option<&Arc<[String]>> {
+    match kind {
+        Kind::Exit(facts) | Kind::Crash { ending: Ending::Exit(facts), .. } | Kind::GaveUp { last: Ending::Exit(facts), .. } => {
+            facts.log_tail.as_ref()
+        }
+        _ => None,
+    }
+}
+
+fn drop_tail(kind: &mut Kind) {
+    if let Kind::Exit(facts) | Kind::Crash { ending: Ending::Exit(facts), .. } | Kind::GaveUp { last: Ending::Exit(facts), .. } = kind
+    {
+        facts.log_tail = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::ExitStatus;
+    use crate::wire::event::{EndedBy, ExitFacts};
+
+    fn ring() -> Ring {
+        Ring::new(Origin { boot: "b".to_owned(), host: "h".to_owned() }, Moment::from_nanos(0))
+    }
+
+    fn push(ring: &mut Ring, kind: Kind) -> Arc<Event> {
+        let name = ServiceName::parse("web").expect("name");
+        let now = Moment::from_nanos(5_000_000);
+        ring.push(Some((ServiceId(1), name, Run(1))), Actor::Supervisor, kind, now, SystemTime::UNIX_EPOCH)
+    }
+
+    fn exit(tail: &str) -> Kind {
+        Kind::Exit(ExitFacts {
+            pid: 5,
+            status: EndedBy(ExitStatus::Code(3)),
+            oom: false,
+            uptime_ms: 1,
+            stop_requested: false,
+            max_rss_bytes: 0,
+            cpu_user_ms: 0,
+            cpu_sys_ms: 0,
+            log_tail: Some(vec![tail.to_owned()].into()),
+        })
+    }
+
+    #[test]
+    fn the_envelope_of_the_contract() {
+        let mut ring = ring();
+        push(&mut ring, exit("bye"));
+        let event = push(&mut ring, Kind::Backoff { attempt: 1, delay_ms: 1500, next_at: None });
+        let json = serde_json::to_string(&event.envelope(ring.origin())).expect("json");
+        assert_eq!(
+            json,
+            r#"{"v":1,"id":"b-2","seq":2,"boot":"b","type":"backoff","data":{"attempt":1,"delay_ms":1500,"next_at":"1970-01-01T00:00:01.500Z"},"time":"1970-01-01T00:00:00.000Z","mono_ms":5,"host":"h","service":"web","run":1,"severity":"info","actor":"supervisor","cause":"b-1"}"#
+        );
+        let exit = serde_json::to_value(ring.last(2)[0].envelope(ring.origin())).expect("json");
+        assert_eq!(exit["data"]["code"], 3);
+        assert_eq!(exit["data"]["log_tail"][0], "bye");
+    }
+
+    #[test]
+    fn it_is_bounded_in_events_and_in_bytes() {
+        let mut ring = ring();
+        let tail = "x".repeat(8 << 10);
+        for _ in 0..KEPT + 10 {
+            push(&mut ring, exit(&tail));
+        }
+        assert_eq!((ring.events.len(), ring.events[0].seq), (KEPT, 11));
+        let with_tail = ring.events.iter().filter(|event| tail_of(&event.kind).is_some()).count();
+        assert_eq!(with_tail, TAIL_BYTES / tail.len());
+        assert!(tail_of(&ring.events[KEPT - 1].kind).is_some(), "the newest keeps its tail");
+    }
+}

@@ -1,0 +1,300 @@
+//! The copy of all output on the supervisor's stdout. A thread of its own does the writing, so that a reader of stdout who
+//! is slow or stuck holds up nothing but this thread; what does not fit meanwhile is dropped, counted and said.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use memchr::memchr_iter;
+use nix::errno::Errno;
+
+use crate::sys::epoll::wait_writable;
+
+/// Bytes that wait for the reader of stdout at most; twice that with what is being written.
+const SPOOL: usize = 1 << 20;
+/// A line that has not ended by then is cut on the console.
+const LONGEST_LINE: usize = 64 << 10;
+/// Room that each of the two buffers keeps while there is nothing to write.
+const KEPT: usize = 16 << 10;
+/// It only writes.
+const STACK: usize = 128 << 10;
+
+/// The pump's end of the console.
+#[derive(Debug)]
+pub struct Printer(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    spool: Mutex<Spool>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Spool {
+    bytes: Vec<u8>,
+    /// Lines dropped since the last line that fitted.
+    dropped: u64,
+    /// The thread has taken bytes and not written them yet.
+    is_writing: bool,
+    /// No more lines will come.
+    is_ending: bool,
+    /// Stdout is broken, or all is written after the end: nothing will be written any more.
+    is_closed: bool,
+}
+
+impl Printer {
+    /// Starts the thread that writes to `stdout`.
+    ///
+    /// # Errors
+    ///
+    /// No thread could be made.
+    pub fn start(stdout: OwnedFd) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new().name("console".to_owned()).stack_size(STACK).spawn(move || theirs.write_all_to(&stdout))?;
+        Ok(Self(shared))
+    }
+
+    /// Adds the whole lines of `bytes`, each under the name; `begun` belongs before the first. The rest after the last
+    /// newline is for the caller to keep. Returns how many lines were dropped.
+    fn print(&self, name: &str, begun: &[u8], bytes: &[u8]) -> u64 {
+        let mut spool = self.0.lock();
+        if spool.is_closed {
+            return 0;
+        }
+        let (mut dropped, mut start, mut begun) = (0, 0, begun);
+        for newline in memchr_iter(b'\n', bytes) {
+            dropped += u64::from(!spool.add(name, begun, &bytes[start..=newline]));
+            begun = &[];
+            start = newline + 1;
+        }
+        let has_news = !spool.bytes.is_empty() && !spool.is_writing;
+        drop(spool);
+        if has_news {
+            self.0.changed.notify_all();
+        }
+        dropped
+    }
+
+    /// Writes what waits, as far as it can be written within `limit`, and ends the thread (or leaves it to its stuck write).
+    pub fn finish(self, limit: Duration) {
+        let mut spool = self.0.lock();
+        spool.is_ending = true;
+        spool.add_dropped();
+        self.0.changed.notify_all();
+        let _ = self.0.changed.wait_timeout_while(spool, limit, |spool| !spool.is_closed);
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.0.lock().is_ending = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// A panic while it was held left whole lines at the worst.
+    fn lock(&self) -> MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all_to(&self, stdout: &OwnedFd) {
+        let mut batch = Vec::new();
+        loop {
+            let mut spool = self.lock();
+            spool.is_writing = false;
+            while spool.bytes.is_empty() {
+                spool.add_dropped();
+                if !spool.bytes.is_empty() {
+                    break;
+                }
+                if spool.is_ending {
+                    return self.close(spool);
+                }
+                // What a burst needed is not kept for the next one.
+                spool.bytes.shrink_to(KEPT);
+                batch.shrink_to(KEPT);
+                spool = self.changed.wait(spool).unwrap_or_else(PoisonError::into_inner);
+            }
+            std::mem::swap(&mut spool.bytes, &mut batch);
+            spool.is_writing = true;
+            drop(spool);
+            if !write_all(stdout, &batch) {
+                return self.close(self.lock());
+            }
+            batch.clear();
+        }
+    }
+
+    fn close(&self, mut spool: MutexGuard<'_, Spool>) {
+        *spool = Spool { is_closed: true, ..Spool::default() };
+        self.changed.notify_all();
+    }
+}
+
+impl Spool {
+    /// Adds one whole line; `false` where it does not fit.
+    fn add(&mut self, name: &str, begun: &[u8], line: &[u8]) -> bool {
+        let size = name.len() + 3 + begun.len() + line.len();
+        if self.bytes.len() + size > SPOOL {
+            self.dropped += 1;
+            return false;
+        }
+        self.add_dropped();
+        for part in [b"[", name.as_bytes(), b"] ", begun, line] {
+            self.bytes.extend_from_slice(part);
+        }
+        true
+    }
+
+    /// Says what was dropped before the next line that fits.
+    fn add_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            let lines = if dropped == 1 { "1 line is".to_owned() } else { format!("{dropped} lines are") };
+            self.bytes
+                .extend_from_slice(format!("[section3] {lines} missing here: the reader of stdout is too slow\n").as_bytes());
+        }
+    }
+}
+
+/// `false` where nobody reads any more.
+fn write_all(stdout: &OwnedFd, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        match nix::unistd::write(stdout, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::EINTR) => {}
+            // Somebody who shares it made it non-blocking.
+            Err(Errno::EAGAIN) => wait_writable(stdout),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// The unfinished console line of one log.
+#[derive(Debug, Default)]
+pub struct Line(Vec<u8>);
+
+impl Line {
+    /// Prints the lines that `bytes` complete and keeps the rest. Returns how many lines were dropped.
+    pub fn add(&mut self, printer: &Printer, name: &str, bytes: &[u8]) -> u64 {
+        let mut dropped = 0;
+        let rest = match memchr::memrchr(b'\n', bytes) {
+            Some(newline) => {
+                dropped += printer.print(name, &self.0, &bytes[..=newline]);
+                self.0.clear();
+                &bytes[newline + 1..]
+            }
+            None => bytes,
+        };
+        for piece in rest.chunks(LONGEST_LINE) {
+            if self.0.len() + piece.len() > LONGEST_LINE {
+                dropped += self.flush(printer, name);
+            }
+            self.0.extend_from_slice(piece);
+        }
+        dropped
+    }
+
+    /// Prints the unfinished line as if it had ended. Returns how many lines were dropped.
+    pub fn flush(&mut self, printer: &Printer, name: &str) -> u64 {
+        if self.0.is_empty() {
+            return 0;
+        }
+        // The buffer goes: most logs never need it again.
+        printer.print(name, &std::mem::take(&mut self.0), b"\n")
+    }
+
+    /// Forgets it.
+    pub fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_and_prefixed() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into).expect("start");
+        let (mut web, mut db) = (Line::default(), Line::default());
+        web.add(&printer, "web", b"one\ntw");
+        db.add(&printer, "db", b"eins\n\n");
+        web.add(&printer, "web", b"o\nthr");
+        web.flush(&printer, "web");
+        db.flush(&printer, "db");
+        printer.finish(Duration::from_secs(10));
+        let mut text = String::new();
+        File::from(out).read_to_string(&mut text).expect("read");
+        assert_eq!(text, "[web] one\n[db] eins\n[db] \n[web] two\n[web] thr\n");
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into).expect("start");
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            File::from(out).read_to_end(&mut bytes).expect("read");
+            bytes
+        });
+        let mut line = Line::default();
+        for _ in 0..100 {
+            line.add(&printer, "web", &[b'x'; 5000]);
+            assert!(line.0.len() <= LONGEST_LINE);
+        }
+        line.add(&printer, "web", b"\n");
+        printer.finish(Duration::from_secs(10));
+        let bytes = reader.join().expect("reader");
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'x').count(), 500_000);
+        assert!(bytes.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE + 6));
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_costs_lines_and_one_that_left_costs_nothing() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into).expect("start");
+        let mut line = Line::default();
+        let mut dropped = 0;
+        for n in 0..40_000 {
+            dropped += line.add(&printer, "web", format!("{n:0>99}\n").as_bytes());
+        }
+        assert!(dropped > 10_000, "{dropped}");
+        let reader = thread::spawn(move || {
+            let mut text = String::new();
+            File::from(out).read_to_string(&mut text).expect("read");
+            text
+        });
+        printer.finish(Duration::from_secs(10));
+        let text = reader.join().expect("reader");
+        let said = format!("[section3] {dropped} lines are missing here: the reader of stdout is too slow\n");
+        assert!(text.ends_with(&said), "{:?}", &text[text.len() - 100..]);
+        assert_eq!(text.lines().filter(|line| line.starts_with("[web] 0")).count() as u64 + dropped, 40_000);
+
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        drop(out);
+        let printer = Printer::start(into).expect("start");
+        line.add(&printer, "web", b"nobody reads this\n");
+        printer.finish(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_stuck_reader_does_not_hold_up_the_end() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into.try_clone().expect("dup")).expect("start");
+        nix::fcntl::fcntl(&into, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).expect("fcntl");
+        while File::from(into.try_clone().expect("dup")).write(&[0; 4096]).is_ok() {}
+        Line::default().add(&printer, "web", b"never\n");
+        printer.finish(Duration::from_millis(1));
+        drop(out);
+    }
+}

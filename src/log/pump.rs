@@ -1,0 +1,220 @@
+//! The handle of the log pump. It lives in the event loop's thread, and nothing here ever waits: every call leaves a note
+//! for the pump's thread and rings its bell.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::engine::Engine;
+use super::folder::Folder;
+use super::follow::Follower;
+use super::report::{LogCounters, LogId, Report};
+use super::tail::Snapshot;
+use crate::spec::{Console, LogLimits};
+use crate::sys::wake::Wake;
+use crate::value::{Moment, Run};
+
+/// Bytes of the supervisor's own messages that may wait for the pump.
+const OWN_WAITING: usize = 256 << 10;
+/// Deep enough for a write, a rotation and a panic message.
+const STACK: usize = 256 << 10;
+/// Beyond the grace of the end, for the thread to say that it is done.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// Reads `CLOCK_MONOTONIC`.
+pub type Clock = Box<dyn Fn() -> Moment + Send>;
+
+/// What the pump is started with.
+pub struct Setup {
+    /// Where the logs are.
+    pub folder: Folder,
+    /// Limits of the supervisor's own log.
+    pub own: LogLimits,
+    /// What is copied to stdout.
+    pub console: Console,
+    /// Stdout, or what stands for it.
+    pub stdout: OwnedFd,
+    /// The only clock it looks at, once a turn.
+    pub clock: Clock,
+}
+
+/// The handle.
+#[derive(Debug)]
+pub struct Pump {
+    commands: Sender<Command>,
+    bell: Wake,
+    own: Arc<OwnQueue>,
+    /// Gets the pipes that are left, once, when the thread ends.
+    ended: Receiver<Vec<Attached>>,
+}
+
+/// A pipe that was attached when the pump ended.
+#[derive(Debug)]
+pub struct Attached {
+    /// Which log.
+    pub log: LogId,
+    /// Whose output.
+    pub run: Run,
+    /// The run has ended, and something that outlived it holds the other end.
+    pub is_left_over: bool,
+    /// The read end.
+    pub pipe: OwnedFd,
+}
+
+/// Takes the answer to [`Pump::snapshot`]: `None` where there is no such log. Called on the pump's thread; it must not wait.
+pub type SnapshotReply = Box<dyn FnOnce(Option<Snapshot>) + Send>;
+
+/// The supervisor's own messages on their way.
+#[derive(Debug, Default)]
+pub(super) struct OwnQueue {
+    pub waiting: AtomicUsize,
+    pub dropped: AtomicU64,
+    pub counters: Arc<LogCounters>,
+}
+
+/// A note for the pump's thread.
+pub(super) enum Command {
+    Open { log: LogId, name: String, limits: LogLimits, counters: Arc<LogCounters> },
+    Limits { log: LogId, limits: LogLimits },
+    Console(Console),
+    Attach { log: LogId, run: Run, pipe: OwnedFd },
+    Drain { log: LogId, run: Run },
+    Rotate { log: LogId, ticket: u64 },
+    Close { log: LogId },
+    Snapshot { log: LogId, wants_lines: bool, follower: Option<Follower>, reply: SnapshotReply },
+    Say { stamp: String, text: String },
+    End { grace: Duration },
+}
+
+impl Pump {
+    /// Starts the thread. `tell` is called on it, once for each report, and must not wait; a report that it gives back (the
+    /// inbox is full) is kept, folded with later ones of its kind, and offered again.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, memory or threads.
+    pub fn start(setup: Setup, tell: impl FnMut(Report) -> Result<(), Report> + Send + 'static) -> io::Result<Self> {
+        let (commands, orders) = channel();
+        let (done, ended) = channel();
+        let bell = Wake::new()?;
+        let own = Arc::new(OwnQueue::default());
+        let engine = Engine::new(setup, orders, bell.clone(), Arc::clone(&own), Box::new(tell))?;
+        let body = move || {
+            // Nobody may be waiting for it any more.
+            let _ = done.send(engine.run());
+        };
+        thread::Builder::new().name("log pump".to_owned()).stack_size(STACK).spawn(body)?;
+        Ok(Self { commands, bell, own, ended })
+    }
+
+    /// Opens a log under the number `log`, which must be new. Where an older log of the same name still has a pipe, both go
+    /// on in the same file. A file that cannot be opened is tried again at each write, and reported as loss.
+    pub fn open(&self, log: LogId, name: &str, limits: LogLimits) -> Arc<LogCounters> {
+        let counters = Arc::new(LogCounters::default());
+        self.leave(Command::Open { log, name: name.to_owned(), limits, counters: Arc::clone(&counters) });
+        counters
+    }
+
+    /// Other limits for a log ([`LogId::OWN`]: the supervisor's own); they hold at once.
+    pub fn limits(&self, log: LogId, limits: LogLimits) {
+        self.leave(Command::Limits { log, limits });
+    }
+
+    /// What is copied to stdout from now on.
+    pub fn console(&self, console: Console) {
+        self.leave(Command::Console(console));
+    }
+
+    /// Reads `pipe`, the output of a run, into a log until its end.
+    pub fn attach(&self, log: LogId, run: Run, pipe: OwnedFd) {
+        self.leave(Command::Attach { log, run, pipe });
+    }
+
+    /// All processes of the run are gone, or stuck: what is in its pipe now is written, then [`Report::Drained`] says so. A
+    /// pipe that something still holds stays attached; one such pipe a log, an older one is closed.
+    pub fn drain(&self, log: LogId, run: Run) {
+        self.leave(Command::Drain { log, run });
+    }
+
+    /// Rotates now; [`Report::Rotated`] or [`Report::NotRotated`] answers under `ticket`.
+    pub fn rotate(&self, log: LogId, ticket: u64) {
+        self.leave(Command::Rotate { log, ticket });
+    }
+
+    /// The service is gone: closes the log after its pipes have ended. Followers are told.
+    pub fn close(&self, log: LogId) {
+        self.leave(Command::Close { log });
+    }
+
+    /// The log as it is now, for [`Snapshot::last`]; `follower` gets every byte that comes after it, so that nothing is
+    /// missed or doubled. Without `wants_lines` no file is opened and the snapshot is empty.
+    pub fn snapshot(&self, log: LogId, wants_lines: bool, follower: Option<Follower>, reply: SnapshotReply) {
+        self.leave(Command::Snapshot { log, wants_lines, follower, reply });
+    }
+
+    /// One message of the supervisor for its own log, and the console. `false` where too many wait: then it is dropped, and
+    /// a later line says how many were.
+    pub fn say(&self, stamp: &str, text: &str) -> bool {
+        self.voice().say(stamp, text)
+    }
+
+    /// A way to [`Pump::say`] from anywhere.
+    #[must_use]
+    pub fn voice(&self) -> Voice {
+        Voice { commands: self.commands.clone(), bell: self.bell.clone(), own: Arc::clone(&self.own) }
+    }
+
+    /// Numbers of the supervisor's own log.
+    #[must_use]
+    pub fn own_counters(&self) -> &Arc<LogCounters> {
+        &self.own.counters
+    }
+
+    /// Writes what was said, flushes the console as far as `grace` allows, ends the thread, and gives back the pipes that
+    /// are still attached, unread bytes and all: for the next image of the program. The one call that waits, for `grace` at
+    /// most (and a moment more); where the disk is stuck beyond that, the thread is left to itself.
+    pub fn shutdown(self, grace: Duration) -> Vec<Attached> {
+        self.leave(Command::End { grace });
+        self.ended.recv_timeout(grace + MARGIN).unwrap_or_default()
+    }
+
+    fn leave(&self, command: Command) {
+        // The thread ends only after `shutdown`, whose handle says goodbye once more.
+        let _ = self.commands.send(command);
+        self.bell.ring();
+    }
+}
+
+impl Drop for Pump {
+    /// A thread that nobody can speak to any more would keep every pipe for ever.
+    fn drop(&mut self) {
+        self.leave(Command::End { grace: Duration::ZERO });
+    }
+}
+
+/// The supervisor's own voice: see [`Pump::say`].
+#[derive(Clone, Debug)]
+pub struct Voice {
+    commands: Sender<Command>,
+    bell: Wake,
+    own: Arc<OwnQueue>,
+}
+
+impl Voice {
+    /// As [`Pump::say`].
+    pub fn say(&self, stamp: &str, text: &str) -> bool {
+        let waiting = self.own.waiting.fetch_add(text.len(), Ordering::AcqRel) + text.len();
+        let note = Command::Say { stamp: stamp.to_owned(), text: text.to_owned() };
+        if waiting > OWN_WAITING || self.commands.send(note).is_err() {
+            self.own.waiting.fetch_sub(text.len(), Ordering::AcqRel);
+            self.own.dropped.fetch_add(1, Ordering::AcqRel);
+            return false;
+        }
+        self.bell.ring();
+        true
+    }
+}

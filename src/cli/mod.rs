@@ -7,7 +7,6 @@ mod out;
 mod verb;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,9 +36,12 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> E
     let result = match Args::try_parse_from(words) {
         Err(unread) => {
             let text = unread.render().to_string();
-            let wrong = unread.use_stderr();
-            if wrong { out.complain(&text) } else { out.write(text.as_bytes()) }
-                .map(|()| if wrong { exit::USAGE } else { exit::DONE })
+            if unread.use_stderr() {
+                out.complain(&text);
+                Ok(exit::USAGE)
+            } else {
+                out.write(text.as_bytes()).map(|()| exit::DONE)
+            }
         }
         Ok(args) => match carry_out(args, &mut out) {
             Ok(Next::Exit(code)) => Ok(code),
@@ -52,7 +54,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> E
         Ok(code) => code,
         // Whoever closed the pipe has read what they wanted.
         Err(Halt::ReaderGone) => exit::DONE,
-        Err(Halt::Fault(fault)) => report(&fault),
+        Err(Halt::Fault(fault)) => {
+            out.complain(&told(&fault));
+            fault.code.exit_code()
+        }
     })
 }
 
@@ -89,14 +94,12 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
     Ok(Next::Exit(code))
 }
 
-/// Says on standard error why a command was not done; what cannot be written there has no other place to go.
-fn report(fault: &Fault) -> u8 {
-    let mut text = format!("error: {}\n", fault.message);
-    if let Some(hint) = &fault.hint {
-        text.push_str(&format!("hint: {hint}\n"));
+/// Why a command was not done, as standard error says it.
+fn told(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("error: {}\nhint: {hint}\n", fault.message),
+        None => format!("error: {}\n", fault.message),
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    fault.code.exit_code()
 }
 
 #[cfg(test)]

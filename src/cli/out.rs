@@ -2,6 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::wire::text::Paint;
 use crate::wire::{Fault, FaultCode, escape};
@@ -64,13 +68,31 @@ impl Out {
         self.write(text.as_bytes())
     }
 
-    /// Writes to standard error.
+    /// Writes to standard error. What cannot be written there has no other place to go; the exit code still tells.
+    pub fn complain(&mut self, text: &str) {
+        let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    /// Waits until `source` can be read, or the reader of standard output is gone: a follower in a pipe must not outlive
+    /// the pipe until the next line happens to come.
     ///
     /// # Errors
     ///
-    /// That nobody reads it.
-    pub fn complain(&mut self, text: &str) -> Result<(), Halt> {
-        self.stderr.write_all(text.as_bytes()).map_err(|_| Halt::ReaderGone)
+    /// That the reader is gone.
+    pub fn wait_for(&self, source: BorrowedFd<'_>) -> Result<(), Halt> {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        loop {
+            match poll(&mut watched, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                // The read that follows says what is wrong.
+                Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+            let lost = PollFlags::POLLERR | PollFlags::POLLHUP;
+            let gone = watched[1].revents().is_some_and(|events| events.intersects(lost));
+            return if gone { Err(Halt::ReaderGone) } else { Ok(()) };
+        }
     }
 }
 

@@ -104,3 +104,5 @@ fn told(fault: &Fault) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod conversation_tests;

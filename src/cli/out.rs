@@ -80,20 +80,17 @@ impl Out {
     ///
     /// That the reader is gone.
     pub fn wait_for(&self, source: BorrowedFd<'_>) -> Result<(), Halt> {
-        let stdout = io::stdout();
-        let mut watched = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(stdout.as_fd(), PollFlags::empty())];
-        loop {
-            match poll(&mut watched, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                // The read that follows says what is wrong.
-                Err(_) => return Ok(()),
-                Ok(_) => {}
-            }
-            let lost = PollFlags::POLLERR | PollFlags::POLLHUP;
-            let gone = watched[1].revents().is_some_and(|events| events.intersects(lost));
-            return if gone { Err(Halt::ReaderGone) } else { Ok(()) };
-        }
+        if readable_before_gone(source, io::stdout().as_fd()) { Ok(()) } else { Err(Halt::ReaderGone) }
     }
+}
+
+/// Waits until `source` can be read (true), or nobody can read what is written to `sink` any more (false).
+fn readable_before_gone(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(sink, PollFlags::empty())];
+    while poll(&mut watched, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    // Where poll(2) itself failed, the read that follows says what is wrong.
+    let lost = PollFlags::POLLERR | PollFlags::POLLHUP;
+    !watched[1].revents().is_some_and(|events| events.intersects(lost))
 }
 
 /// Colours only on a terminal that has them, never with `NO_COLOR` (<https://no-color.org>).
@@ -176,6 +173,16 @@ mod tests {
         assert!(matches!(out.write(b"x"), Err(Halt::ReaderGone)));
         out.stdout = Box::new(Closed(ErrorKind::StorageFull));
         assert!(matches!(out.write(b"x"), Err(Halt::Fault(fault)) if fault.code == FaultCode::Failed));
+    }
+
+    #[test]
+    fn a_follower_ends_with_its_reader() {
+        let (source, mut feed) = io::pipe().unwrap();
+        let (reader, sink) = io::pipe().unwrap();
+        feed.write_all(b"x").unwrap();
+        assert!(readable_before_gone(source.as_fd(), sink.as_fd()));
+        drop(reader);
+        assert!(!readable_before_gone(source.as_fd(), sink.as_fd()));
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Launch {
 }
 
 /// Runs the command that `words` (the program's name first) are; `supervise` is called for the one that is the
-/// supervisor itself.
-pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> ExitCode) -> ExitCode {
+/// supervisor itself and returns its exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> u8) -> ExitCode {
     let mut out = Out::of_process();
     let result = match Args::try_parse_from(words) {
         Err(unread) => {
@@ -45,8 +45,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> E
         }
         Ok(args) => match carry_out(args, &mut out) {
             Ok(Next::Exit(code)) => Ok(code),
-            Ok(Next::Supervise(launch)) => return supervise(launch),
-            Ok(Next::Demo(demo)) => return demo.run(supervise),
+            Ok(Next::Supervise(launch)) => Ok(supervise(launch)),
+            Ok(Next::Demo(demo)) => Ok(demo.run(supervise)),
             Err(halt) => Err(halt),
         },
     };

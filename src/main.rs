@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    section3::cli::run(std::env::args_os(), |_| 1)
+    section3::cli::run(std::env::args_os(), section3::daemon::run)
 }

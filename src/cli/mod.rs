@@ -7,31 +7,20 @@ mod out;
 mod verb;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::daemon::DaemonArgs;
 use crate::value::paths::Surroundings;
 use crate::wire::Fault;
 use args::{Args, Verb};
 use out::{Halt, Out};
 use verb::Context;
 
-/// What the supervisor is started with: the flags as given, for it to resolve by [`crate::value::paths`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Launch {
-    /// `--config`.
-    pub config: Option<PathBuf>,
-    /// `--socket`.
-    pub socket: Option<PathBuf>,
-    /// `--log-dir`.
-    pub log_dir: Option<PathBuf>,
-}
-
 /// Runs the command that `words` (the program's name first) are; `supervise` is called for the one that is the
 /// supervisor itself and returns its exit code.
-pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> u8) -> ExitCode {
+pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(DaemonArgs) -> u8) -> ExitCode {
     let mut out = Out::of_process();
     let result = match Args::try_parse_from(words) {
         Err(unread) => {
@@ -45,7 +34,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> u
         }
         Ok(args) => match carry_out(args, &mut out) {
             Ok(Next::Exit(code)) => Ok(code),
-            Ok(Next::Supervise(launch)) => Ok(supervise(launch)),
+            Ok(Next::Supervise(args)) => Ok(supervise(args)),
             Ok(Next::Demo(demo)) => Ok(demo.run(supervise)),
             Err(halt) => Err(halt),
         },
@@ -64,14 +53,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> u
 /// What is left to do once the client's part is done.
 enum Next {
     Exit(u8),
-    Supervise(Launch),
+    Supervise(DaemonArgs),
     Demo(verb::demo::Demo),
 }
 
 fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
     args.check()?;
     let Args { config, socket, log_dir, verb } = args;
-    let Some(verb) = verb else { return Ok(Next::Supervise(Launch { config, socket, log_dir })) };
+    let Some(verb) = verb else { return Ok(Next::Supervise(DaemonArgs { config, socket, log_dir })) };
     let around = Surroundings { uid: nix::unistd::geteuid().as_raw(), env: &|name| std::env::var_os(name) };
     let context = Context { places: around.socket(socket), out };
     let code = match verb {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::Launch;
 use crate::cli::out::{Halt, Out};
+use crate::daemon::DaemonArgs;
 use crate::wire::{Fault, FaultCode};
 
 const CONFIG: &str = include_str!("demo.yml");
@@ -34,8 +34,8 @@ impl Demo {
     }
 
     /// Runs the supervisor until it ends; its exit code. The folder is gone afterwards.
-    pub fn run(self, supervise: fn(Launch) -> u8) -> u8 {
-        supervise(Launch { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
+    pub fn run(self, supervise: fn(DaemonArgs) -> u8) -> u8 {
+        supervise(DaemonArgs { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
     }
 
     fn config(&self) -> PathBuf {
@@ -87,8 +87,8 @@ mod tests {
         let dir = demo.dir.clone();
         assert!(stdout.text().contains(&format!("export SECTION3_SOCKET={}\n", dir.join("section3.sock").display())));
         assert!(dir.join("section3.yml").exists());
-        fn supervise(launch: Launch) -> u8 {
-            let log_dir = launch.log_dir.unwrap();
+        fn supervise(args: DaemonArgs) -> u8 {
+            let log_dir = args.log_dir.unwrap();
             std::fs::create_dir(&log_dir).unwrap();
             std::fs::write(log_dir.join("web.log"), "x").unwrap();
             7

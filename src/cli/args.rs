@@ -16,7 +16,7 @@ use crate::wire::{Fault, FaultCode};
 /// Without a command it runs the supervisor in the foreground: it reads the config, starts the services and keeps
 /// them going. Every other command talks to a running one through its socket, or needs none.
 #[derive(Parser, Debug)]
-#[command(name = "section3", version, after_help = ROOT, subcommand_value_name = "COMMAND", max_term_width = 100)]
+#[command(name = "section3", version, verbatim_doc_comment, after_help = ROOT, subcommand_value_name = "COMMAND")]
 pub struct Args {
     /// Config of the supervisor [$SECTION3_CONFIG, /workspace/section3.yml]
     #[arg(long, value_name = "FILE")]
@@ -51,73 +51,73 @@ pub enum Verb {
     ///
     /// Shows name, state and what matters in that state; of every service without a name. States: stopped, waiting,
     /// starting, running, stopping, backoff, exited, failed.
-    #[command(after_help = after("section3 status web --json"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 status web --json"))]
     Status(Status),
     /// Start services and wait until they run
     ///
     /// Dependencies are started first. Starts a service in backoff at once. A service that runs already is left alone
     /// (exit 0). Waits until each is ready; exit 1 if one is not.
-    #[command(after_help = after("section3 start web worker --timeout 30s"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 start web worker --timeout 30s"))]
     Start(Order),
     /// Stop services and wait until they are gone
     ///
     /// Sends the stop signal and, after the service's stop_grace, SIGKILL. Stays stopped until `start`, also across a
     /// reload. Services that depend on it are left alone and named.
-    #[command(after_help = after("section3 stop web"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 stop web"))]
     Stop(Order),
     /// Stop and start services and wait until they run
     ///
     /// A definition that a reload has changed takes effect here.
-    #[command(after_help = after("section3 restart web"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 restart web"))]
     Restart(Order),
     /// Read the config anew
     ///
     /// Checks everything first; on any error nothing changes (exit 6). Then removed services stop, new ones start,
     /// running ones are left alone until their next restart. Exit 1 if a part failed.
-    #[command(after_help = after("section3 reload --dry-run"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 reload --dry-run"))]
     Reload(Reload),
     /// Show the last lines of logs
     ///
     /// Of every service without a name; `section3` is the supervisor's own log. Reads across rotations. Control bytes
     /// are escaped on a terminal and left as they are in a pipe.
-    #[command(after_help = after("section3 tail -n 100 web\n  section3 tail -f"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 tail -n 100 web\n  section3 tail -f"))]
     Tail(Tail),
     /// Wait until a service is in a state
-    #[command(after_help = after("section3 wait web --for running --timeout 30s"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 wait web --for running --timeout 30s"))]
     Wait(Wait),
     /// Show what happened, oldest first
     ///
     /// One line an event: time, severity, service, type, data. With --json one JSON object a line.
-    #[command(after_help = after("section3 events -f --json"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 events -f --json"))]
     Events(Events),
     /// Send a signal to the main process of a service
     ///
     /// Only to that process, not to its group. Exit 1 if the service has no process.
-    #[command(after_help = after("section3 signal web HUP"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 signal web HUP"))]
     Signal(Signal),
     /// Rotate logs now
-    #[command(after_help = after("section3 rotate web"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
-    #[command(after_help = after("section3 check ./section3.yml --json"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 check ./section3.yml --json"))]
     Check(Check),
     /// Write a commented starter config where there is none
     ///
     /// Never overwrites: exit 1 if the file exists.
-    #[command(after_help = after("section3 init ./section3.yml"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 init ./section3.yml"))]
     Init(Init),
     /// Run a supervisor on small example services
     ///
     /// In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.
-    #[command(after_help = after("section3 demo"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 demo"))]
     Demo,
     /// Print the completions of a shell
-    #[command(after_help = after("section3 completions bash > /etc/bash_completion.d/section3"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 completions bash > /etc/bash_completion.d/section3"))]
     Completions(Completions),
     /// Print the manual page, of section3 or of one command
-    #[command(after_help = after("section3 man > /usr/share/man/man1/section3.1"))]
+    #[command(verbatim_doc_comment, after_help = after("section3 man > /usr/share/man/man1/section3.1"))]
     Man(Man),
 }
 
@@ -170,7 +170,7 @@ pub struct Tail {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Lines of each, 0 to 10000
-    #[arg(short = 'n', long, value_name = "N", default_value_t = crate::wire::request::TAIL_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, default_value_t = crate::wire::request::TAIL_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
     pub lines: u32,
     /// Go on with new lines
     #[arg(short, long)]
@@ -195,7 +195,7 @@ pub struct Wait {
 #[derive(Group, Debug)]
 pub struct Events {
     /// The last N, 0 to 10000
-    #[arg(short = 'n', long, value_name = "N", default_value_t = crate::wire::request::EVENT_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, default_value_t = crate::wire::request::EVENT_LINES, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_LINES)))]
     pub lines: u32,
     /// Go on with new ones
     #[arg(short, long)]

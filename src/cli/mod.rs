@@ -7,44 +7,35 @@ mod out;
 mod verb;
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::daemon::DaemonArgs;
 use crate::value::paths::Surroundings;
 use crate::wire::Fault;
 use args::{Args, Verb};
 use out::{Halt, Out};
 use verb::Context;
 
-/// What the supervisor is started with: the flags as given, for it to resolve by [`crate::value::paths`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Launch {
-    /// `--config`.
-    pub config: Option<PathBuf>,
-    /// `--socket`.
-    pub socket: Option<PathBuf>,
-    /// `--log-dir`.
-    pub log_dir: Option<PathBuf>,
-}
-
 /// Runs the command that `words` (the program's name first) are; `supervise` is called for the one that is the
-/// supervisor itself.
-pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> ExitCode) -> ExitCode {
+/// supervisor itself and returns its exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(DaemonArgs) -> u8) -> ExitCode {
     let mut out = Out::of_process();
     let result = match Args::try_parse_from(words) {
         Err(unread) => {
             let text = unread.render().to_string();
-            let wrong = unread.use_stderr();
-            if wrong { out.complain(&text) } else { out.write(text.as_bytes()) }
-                .map(|()| if wrong { exit::USAGE } else { exit::DONE })
+            if unread.use_stderr() {
+                out.complain(&text);
+                Ok(exit::USAGE)
+            } else {
+                out.write(text.as_bytes()).map(|()| exit::DONE)
+            }
         }
         Ok(args) => match carry_out(args, &mut out) {
             Ok(Next::Exit(code)) => Ok(code),
-            Ok(Next::Supervise(launch)) => return supervise(launch),
-            Ok(Next::Demo(demo)) => return demo.run(supervise),
+            Ok(Next::Supervise(args)) => Ok(supervise(args)),
+            Ok(Next::Demo(demo)) => Ok(demo.run(supervise)),
             Err(halt) => Err(halt),
         },
     };
@@ -52,21 +43,24 @@ pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(Launch) -> E
         Ok(code) => code,
         // Whoever closed the pipe has read what they wanted.
         Err(Halt::ReaderGone) => exit::DONE,
-        Err(Halt::Fault(fault)) => report(&fault),
+        Err(Halt::Fault(fault)) => {
+            out.complain(&told(&fault));
+            fault.code.exit_code()
+        }
     })
 }
 
 /// What is left to do once the client's part is done.
 enum Next {
     Exit(u8),
-    Supervise(Launch),
+    Supervise(DaemonArgs),
     Demo(verb::demo::Demo),
 }
 
 fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
     args.check()?;
     let Args { config, socket, log_dir, verb } = args;
-    let Some(verb) = verb else { return Ok(Next::Supervise(Launch { config, socket, log_dir })) };
+    let Some(verb) = verb else { return Ok(Next::Supervise(DaemonArgs { config, socket, log_dir })) };
     let around = Surroundings { uid: nix::unistd::geteuid().as_raw(), env: &|name| std::env::var_os(name) };
     let context = Context { places: around.socket(socket), out };
     let code = match verb {
@@ -89,15 +83,15 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
     Ok(Next::Exit(code))
 }
 
-/// Says on standard error why a command was not done; what cannot be written there has no other place to go.
-fn report(fault: &Fault) -> u8 {
-    let mut text = format!("error: {}\n", fault.message);
-    if let Some(hint) = &fault.hint {
-        text.push_str(&format!("hint: {hint}\n"));
+/// Why a command was not done, as standard error says it.
+fn told(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("error: {}\nhint: {hint}\n", fault.message),
+        None => format!("error: {}\n", fault.message),
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    fault.code.exit_code()
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod conversation_tests;

@@ -2,6 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::wire::text::Paint;
 use crate::wire::{Fault, FaultCode, escape};
@@ -64,14 +68,29 @@ impl Out {
         self.write(text.as_bytes())
     }
 
-    /// Writes to standard error.
+    /// Writes to standard error. What cannot be written there has no other place to go; the exit code still tells.
+    pub fn complain(&mut self, text: &str) {
+        let _ = self.stderr.write_all(text.as_bytes());
+    }
+
+    /// Waits until `source` can be read, or the reader of standard output is gone: a follower in a pipe must not outlive
+    /// the pipe until the next line happens to come.
     ///
     /// # Errors
     ///
-    /// That nobody reads it.
-    pub fn complain(&mut self, text: &str) -> Result<(), Halt> {
-        self.stderr.write_all(text.as_bytes()).map_err(|_| Halt::ReaderGone)
+    /// That the reader is gone.
+    pub fn wait_for(&self, source: BorrowedFd<'_>) -> Result<(), Halt> {
+        if readable_before_gone(source, io::stdout().as_fd()) { Ok(()) } else { Err(Halt::ReaderGone) }
     }
+}
+
+/// Waits until `source` can be read (true), or nobody can read what is written to `sink` any more (false).
+fn readable_before_gone(source: BorrowedFd<'_>, sink: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::new(source, PollFlags::POLLIN), PollFd::new(sink, PollFlags::empty())];
+    while poll(&mut watched, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    // Where poll(2) itself failed, the read that follows says what is wrong.
+    let lost = PollFlags::POLLERR | PollFlags::POLLHUP;
+    !watched[1].revents().is_some_and(|events| events.intersects(lost))
 }
 
 /// Colours only on a terminal that has them, never with `NO_COLOR` (<https://no-color.org>).
@@ -154,6 +173,16 @@ mod tests {
         assert!(matches!(out.write(b"x"), Err(Halt::ReaderGone)));
         out.stdout = Box::new(Closed(ErrorKind::StorageFull));
         assert!(matches!(out.write(b"x"), Err(Halt::Fault(fault)) if fault.code == FaultCode::Failed));
+    }
+
+    #[test]
+    fn a_follower_ends_with_its_reader() {
+        let (source, mut feed) = io::pipe().unwrap();
+        let (reader, sink) = io::pipe().unwrap();
+        feed.write_all(b"x").unwrap();
+        assert!(readable_before_gone(source.as_fd(), sink.as_fd()));
+        drop(reader);
+        assert!(!readable_before_gone(source.as_fd(), sink.as_fd()));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn command_lines_that_are_refused() {
         ("stop web --timeout 5", ErrorKind::ValueValidation),
         ("stop web --timeout 5s --no-wait", ErrorKind::ArgumentConflict),
         ("reload now", ErrorKind::UnknownArgument),
-        ("tail -n -1 web", ErrorKind::UnknownArgument),
+        ("tail -n -1 web", ErrorKind::ValueValidation),
         ("tail -n 10001 web", ErrorKind::ValueValidation),
         ("tail -n x", ErrorKind::ValueValidation),
         ("wait web", ErrorKind::MissingRequiredArgument),

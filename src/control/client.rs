@@ -2,7 +2,7 @@
 //! millisecond; it knows the socket's path and nothing else.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -88,6 +88,12 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn has_more(&self) -> bool {
         self.frames.buffer().contains(&b'\n')
+    }
+
+    /// What becomes readable when more of the answer comes.
+    #[must_use]
+    pub fn source(&self) -> BorrowedFd<'_> {
+        self.frames.get_ref().as_fd()
     }
 
     fn frame(&mut self) -> Result<Reply, Broken> {
@@ -225,7 +231,7 @@ fn impostor(path: &Path, uid: u32, own: u32) -> Fault {
 }
 
 fn timed_out(what: &str) -> Fault {
-    Fault::new(FaultCode::Timeout, format!("{what} in time"))
+    Fault::new(FaultCode::Timeout, format!("{what} in time")).with_hint("its process may be stopped, frozen or starved of CPU")
 }
 
 fn lost(answered: bool) -> Fault {

@@ -3,11 +3,11 @@
 //! Words are split at blanks; there is no quoting, for no word of a request can hold a blank. A word that is not
 //! understood is a fault, never dropped.
 
+use super::Fault;
 use super::fault::shortened;
 use super::request::{
     EVENT_LINES, LogName, Request, TAIL_LINES, lines, logs, order, service, services, signal, some_logs, state, unknown_op, usage,
 };
-use super::{Fault, Form};
 
 /// An option: long name, short letter, whether a value follows.
 type Opt = (&'static str, Option<char>, bool);
@@ -195,18 +195,9 @@ fn needs_value(word: &str) -> Fault {
     usage(format!("`{}` needs a value", shortened(word)))
 }
 
-/// A fault in the form of the request it answers.
-#[must_use]
-pub fn fault(fault: &Fault, form: Form) -> String {
-    match form {
-        Form::Json => super::reply::fault(fault),
-        Form::Plain => format!("ERROR: {fault}\n"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Order, State};
+    use super::super::{Form, Order, State};
     use super::*;
     use crate::value::{ServiceName, Signal};
 
@@ -291,15 +282,5 @@ mod tests {
             assert!(fault.to_string().contains(part), "{line:?}: {fault}");
         }
         assert!(Request::decode(b"status \xff").1.is_err());
-    }
-
-    #[test]
-    fn a_fault_has_the_form_of_its_request() {
-        let refusal = usage("no service is named");
-        assert_eq!(fault(&refusal, Form::Plain), "ERROR: no service is named\n");
-        assert_eq!(
-            fault(&refusal, Form::Json),
-            "{\"v\":1,\"ok\":false,\"error\":{\"code\":\"usage\",\"message\":\"no service is named\"}}\n"
-        );
     }
 }

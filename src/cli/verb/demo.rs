@@ -1,10 +1,9 @@
 //! `section3 demo`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use crate::cli::Launch;
 use crate::cli::out::{Halt, Out};
+use crate::daemon::DaemonArgs;
 use crate::wire::{Fault, FaultCode};
 
 const CONFIG: &str = include_str!("demo.yml");
@@ -34,9 +33,9 @@ impl Demo {
         Ok(demo)
     }
 
-    /// Runs the supervisor until it ends.
-    pub fn run(self, supervise: fn(Launch) -> ExitCode) -> ExitCode {
-        supervise(Launch { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
+    /// Runs the supervisor until it ends; its exit code. The folder is gone afterwards.
+    pub fn run(self, supervise: fn(DaemonArgs) -> u8) -> u8 {
+        supervise(DaemonArgs { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
     }
 
     fn config(&self) -> PathBuf {
@@ -88,13 +87,13 @@ mod tests {
         let dir = demo.dir.clone();
         assert!(stdout.text().contains(&format!("export SECTION3_SOCKET={}\n", dir.join("section3.sock").display())));
         assert!(dir.join("section3.yml").exists());
-        fn supervise(launch: Launch) -> ExitCode {
-            let log_dir = launch.log_dir.unwrap();
+        fn supervise(args: DaemonArgs) -> u8 {
+            let log_dir = args.log_dir.unwrap();
             std::fs::create_dir(&log_dir).unwrap();
             std::fs::write(log_dir.join("web.log"), "x").unwrap();
-            ExitCode::SUCCESS
+            7
         }
-        demo.run(supervise);
+        assert_eq!(demo.run(supervise), 7);
         assert!(!dir.exists());
     }
 }

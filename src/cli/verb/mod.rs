@@ -45,6 +45,9 @@ impl Context<'_> {
         let mut call = Call::send(&self.places, request, patience)?;
         let mut piece = Vec::new();
         loop {
+            if follow && !call.has_more() {
+                self.out.wait_for(call.source())?;
+            }
             let reply = call.receive();
             if let Ok(Reply::Item(item)) = &reply {
                 show(item, &mut piece)?;

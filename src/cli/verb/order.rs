@@ -31,7 +31,7 @@ pub fn run(context: Context<'_>, asked: &Asked, request: fn(Order) -> Request) -
             let line = text::order(op, result, width, context.out.paint);
             context.out.write(line.as_bytes())?;
         } else {
-            context.out.complain(&text::order(op, result, width, text::Paint::Plain))?;
+            context.out.complain(&text::order(op, result, width, text::Paint::Plain));
         }
     }
     Ok(if report.services.iter().all(|result| result.ok) { exit::DONE } else { exit::FAILED })

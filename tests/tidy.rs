@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 7] = [
 const LONGEST_MODULE: usize = 700;
 
 /// What may lie at the top of the repository.
-const TOP_LEVEL: [&str; 17] = [
+const TOP_LEVEL: [&str; 15] = [
     ".cargo",
     ".ci",
     ".clippy.toml",
@@ -34,8 +34,6 @@ const TOP_LEVEL: [&str; 17] = [
     "Cargo.toml",
     "LICENSE",
     "README.md",
-    "docs",
-    "examples",
     "hooks",
     "packaging",
     "plugins",

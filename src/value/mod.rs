@@ -6,6 +6,7 @@ pub mod exit;
 pub mod moment;
 pub mod name;
 pub mod nearest;
+pub mod paths;
 pub mod run;
 pub mod signal;
 

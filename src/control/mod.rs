@@ -1,0 +1,3 @@
+//! Floor 4: the two ends of the control socket.
+
+pub mod client;

@@ -1,0 +1,91 @@
+//! Who depends on whom.
+
+use std::collections::{HashMap, HashSet};
+
+use super::message::ServiceId;
+
+/// The dependencies in both directions. Free of cycles: the config was checked.
+#[derive(Debug, Default)]
+pub struct Graph {
+    down: HashMap<ServiceId, Vec<ServiceId>>,
+    up: HashMap<ServiceId, Vec<ServiceId>>,
+}
+
+impl Graph {
+    /// The graph of services with what each depends on.
+    pub fn new(services: impl Iterator<Item = (ServiceId, Vec<ServiceId>)>) -> Self {
+        let mut graph = Self::default();
+        for (id, dependencies) in services.filter(|(_, dependencies)| !dependencies.is_empty()) {
+            for dependency in &dependencies {
+                graph.up.entry(*dependency).or_default().push(id);
+            }
+            graph.down.insert(id, dependencies);
+        }
+        graph
+    }
+
+    /// What it depends on.
+    #[must_use]
+    pub fn dependencies(&self, id: ServiceId) -> &[ServiceId] {
+        self.down.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// What depends on it.
+    #[must_use]
+    pub fn dependents(&self, id: ServiceId) -> &[ServiceId] {
+        self.up.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Everything it needs, directly or not, what is needed first coming first.
+    #[must_use]
+    pub fn below(&self, id: ServiceId) -> Vec<ServiceId> {
+        let (mut seen, mut found) = (HashSet::from([id]), Vec::new());
+        self.descend(id, &mut seen, &mut found);
+        found
+    }
+
+    fn descend(&self, id: ServiceId, seen: &mut HashSet<ServiceId>, found: &mut Vec<ServiceId>) {
+        for dependency in self.dependencies(id) {
+            if seen.insert(*dependency) {
+                self.descend(*dependency, seen, found);
+                found.push(*dependency);
+            }
+        }
+    }
+
+    /// The longest chain of dependencies below it that are `counted`.
+    pub fn levels_below(&self, id: ServiceId, counted: impl Fn(ServiceId) -> bool) -> u32 {
+        let mut levels: HashMap<ServiceId, u32> = HashMap::new();
+        // What is needed first comes first, so every level below is known when it is asked for.
+        for below in self.below(id).into_iter().chain([id]) {
+            let deepest = self.dependencies(below).iter().filter_map(|dependency| levels.get(dependency)).max();
+            let own = u32::from(below != id && counted(below));
+            levels.insert(below, deepest.copied().unwrap_or(0) + own);
+        }
+        levels.get(&id).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 3 -> 2 -> 1 -> 0, and 3 -> 0 directly.
+    fn chain() -> Graph {
+        let ids = |ids: &[u32]| ids.iter().copied().map(ServiceId).collect();
+        Graph::new([(0, ids(&[])), (1, ids(&[0])), (2, ids(&[1])), (3, ids(&[2, 0]))].map(|(n, d)| (ServiceId(n), d)).into_iter())
+    }
+
+    #[test]
+    fn what_is_needed_first_comes_first() {
+        assert_eq!(chain().below(ServiceId(3)), [0, 1, 2].map(ServiceId));
+        assert_eq!(chain().dependents(ServiceId(0)), [1, 3].map(ServiceId));
+    }
+
+    #[test]
+    fn the_longest_chain_counts() {
+        assert_eq!(chain().levels_below(ServiceId(3), |_| true), 3);
+        assert_eq!(chain().levels_below(ServiceId(3), |id| id != ServiceId(1)), 2);
+        assert_eq!(chain().levels_below(ServiceId(0), |_| true), 0);
+    }
+}

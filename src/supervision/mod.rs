@@ -1,0 +1,13 @@
+//! Floor 2: decisions. Pure: time is an argument, effects are values.
+
+pub mod backoff;
+pub mod graph;
+pub mod message;
+pub mod reload;
+pub mod service;
+pub mod supervisor;
+
+pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, Scope, ServiceId, Ticket, Wish};
+pub use reload::Change;
+pub use service::{Service, Target};
+pub use supervisor::Supervisor;

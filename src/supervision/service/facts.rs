@@ -1,0 +1,263 @@
+//! What the machine makes of what became true.
+
+use super::{Cause, Chain, Life, Service, State, Target};
+use crate::spec;
+use crate::supervision::message::{Action, Fact, LastEnd, Outcome, Remains};
+use crate::value::{ExitStatus, Moment, Signal, duration};
+use crate::wire::event::{Actor, EndedBy, Ending, ExitFacts, Kind, Next, ReadyBy, StartReason, StopReason};
+
+impl Service {
+    pub(super) fn learn(&mut self, fact: Fact, now: Moment, out: &mut Vec<Action>) {
+        match fact {
+            Fact::Spawned { pid } => {
+                if let Some(life) = self.life_mut() {
+                    life.pid = Some(pid);
+                }
+            }
+            Fact::Executed => self.executed(now, out),
+            Fact::LaunchFailed(facts) => {
+                if let Some(life) = self.life_mut() {
+                    life.failure = Some(facts);
+                    life.exited.get_or_insert((ExitStatus::Code(127), now));
+                    self.died(now, out);
+                }
+            }
+            Fact::Exited(status) => {
+                if let Some(life) = self.life_mut() {
+                    life.exited.get_or_insert((status, now));
+                    self.died(now, out);
+                }
+            }
+            Fact::Ready(by) => {
+                if let State::Starting(life, _) = &self.state {
+                    let life = life.clone();
+                    self.up(life, by, now, out);
+                }
+                // In any other state it is late: the run is ready already or on its way out.
+            }
+            Fact::Unhealthy => match self.state {
+                State::Up { .. } => self.begin_stop(Cause::Unhealthy, None, now, out),
+                // Not being up, it is dealt with already.
+                State::Down
+                | State::Waiting
+                | State::Launching(_)
+                | State::Starting(..)
+                | State::Stopping { .. }
+                | State::Killing { .. }
+                | State::Stuck { .. }
+                | State::Backoff(_)
+                | State::Ended
+                | State::Failed(_) => {}
+            },
+            Fact::Gone(remains) => self.conclude(remains, now, out),
+        }
+    }
+
+    fn executed(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let Some(life) = self.life_mut() else { return };
+        life.executed_at = Some(now);
+        let pid = life.pid.unwrap_or_default();
+        let argv = self.spec.definition.command.argv().into();
+        self.tell(Kind::Start { pid, argv, attempt: self.attempts + 1, reason: self.reason }, out);
+        if let State::Launching(life) = &self.state {
+            let life = life.clone();
+            match &self.spec.definition.ready {
+                None => self.up(life, ReadyBy::Immediate, now, out),
+                Some(ready) => {
+                    self.state = State::Starting(life, now + ready.timeout);
+                    out.push(Action::AskReady(self.run));
+                }
+            }
+        }
+        // Otherwise somebody wanted its end before its program ran: it has its signal and will go.
+    }
+
+    fn up(&mut self, life: Life, by: ReadyBy, now: Moment, out: &mut Vec<Action>) {
+        let pid = life.pid.unwrap_or_default();
+        let began = life.executed_at.unwrap_or(life.since);
+        let forgiving = self.attempts > 0 || self.chain.is_some();
+        let steady_at = forgiving.then(|| began + self.spec.policy.backoff.reset_after);
+        self.tell(Kind::Ready { pid, startup_ms: duration::millis(now.since(began)), by }, out);
+        self.state = State::Up { life, ready_at: now, steady_at };
+        if self.spec.policy.health.is_some() {
+            out.push(Action::WatchHealth(self.run));
+        }
+        self.answer(&Outcome::Done, out);
+    }
+
+    /// The main process ended. What is left of the run gets the rest of its grace if it was asked to end, else SIGKILL.
+    fn died(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match &self.state {
+            State::Launching(life) | State::Starting(life, _) | State::Up { life, .. } => {
+                let life = life.clone();
+                self.kill(life, Cause::Died, now, false, now, out);
+            }
+            State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. } => {}
+            // No run is alive in these, so no fact of one gets here.
+            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => {}
+        }
+    }
+
+    /// Nothing is left of the run: draw the consequences.
+    fn conclude(&mut self, remains: Remains, now: Moment, out: &mut Vec<Action>) {
+        let (life, cause, asked_at, forced) = match &self.state {
+            State::Launching(life) | State::Starting(life, _) | State::Up { life, .. } => (life.clone(), Cause::Died, now, false),
+            State::Stopping { life, cause, asked_at, .. } => (life.clone(), *cause, *asked_at, false),
+            State::Killing { life, cause, asked_at, forced, .. } => (life.clone(), *cause, *asked_at, *forced),
+            State::Stuck { life, cause, asked_at, .. } => (life.clone(), *cause, *asked_at, true),
+            // Concluded before.
+            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => return,
+        };
+        let (status, ended_at) = match life.exited {
+            Some((status, at)) => (Some(status), at),
+            None => (None, now),
+        };
+        let status = if life.failure.is_some() { None } else { status };
+        let began = life.executed_at.unwrap_or(life.since);
+        let uptime = ended_at.since(began);
+        let asked = cause != Cause::Died;
+        let ending = match (status, &life.failure) {
+            (_, Some(facts)) => Some(Ending::Launch(facts.clone())),
+            (Some(status), None) => Some(Ending::Exit(ExitFacts {
+                pid: life.pid.unwrap_or_default(),
+                status: EndedBy(status),
+                oom: !asked && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. }),
+                uptime_ms: duration::millis(uptime),
+                stop_requested: asked,
+                max_rss_bytes: remains.max_rss_bytes,
+                cpu_user_ms: duration::millis(remains.cpu_user),
+                cpu_sys_ms: duration::millis(remains.cpu_sys),
+                log_tail: remains.log_tail,
+            })),
+            // It was called off before there was a process.
+            (None, None) => None,
+        };
+        if let (Some(Ending::Exit(facts)), Some(_)) = (&ending, life.executed_at) {
+            self.tell(Kind::Exit(facts.clone()), out);
+        }
+        if ending.is_some() {
+            self.last = Some(LastEnd { status, at: ended_at, uptime, launch: life.failure });
+        }
+        if life.executed_at.is_some() && uptime >= self.spec.policy.backoff.reset_after {
+            self.recover(began, out);
+        }
+        let crash = ending.filter(|ending| match cause {
+            Cause::Ordered(_) => false,
+            Cause::NotReady | Cause::Unhealthy => true,
+            Cause::Died => match ending {
+                Ending::Exit(facts) => !facts.status.0.is_success(),
+                Ending::Launch(_) => true,
+            },
+        });
+        if let Some(crash) = &crash {
+            self.crashes = self.crashes.saturating_add(1);
+            let chain = self.chain.get_or_insert(Chain { crashes: 0, since: ended_at });
+            chain.crashes = chain.crashes.saturating_add(1);
+            let next = self.next_after(crash_counts(self.crashes, &self.spec));
+            self.tell(Kind::Crash { ending: crash.clone(), crashes: self.crashes, next }, out);
+        }
+        let ordered = match cause {
+            Cause::Ordered(reason) => Some(reason),
+            Cause::Died | Cause::NotReady | Cause::Unhealthy => None,
+        };
+        let stop_reason = ordered.or_else(|| (self.target == Target::Down).then_some(StopReason::Manual));
+        if let Some(reason) = stop_reason {
+            let took_ms = duration::millis(now.since(asked_at));
+            self.chain = None;
+            self.tell(Kind::Stop { status: status.map(EndedBy), took_ms, forced, reason }, out);
+        }
+        match self.target {
+            Target::Down => self.settle_down(out, Outcome::Done),
+            Target::Up if self.retired => self.settle_for_good(crash.as_ref(), out),
+            Target::Up if self.explicit || ordered.is_some() => {
+                self.adopt_fresh();
+                self.forgive_backoff();
+                self.wait();
+            }
+            Target::Up => self.follow_policy(cause, crash, now, out),
+        }
+    }
+
+    fn next_after(&self, gave_up: bool) -> Next {
+        let relaunch = self.spec.policy.restart != spec::Restart::Never;
+        match (self.target, self.retired || self.explicit) {
+            (Target::Up, false) if relaunch && gave_up => Next::GaveUp,
+            (Target::Up, false) if relaunch => Next::Backoff,
+            _ => Next::None,
+        }
+    }
+
+    fn follow_policy(&mut self, cause: Cause, crash: Option<Ending>, now: Moment, out: &mut Vec<Action>) {
+        let relaunch = match self.spec.policy.restart {
+            spec::Restart::Always => true,
+            spec::Restart::OnCrash => crash.is_some(),
+            spec::Restart::Never => false,
+        };
+        if !relaunch {
+            self.settle_for_good(crash.as_ref(), out);
+            return;
+        }
+        if let Some(last) = crash.as_ref().filter(|_| crash_counts(self.crashes, &self.spec)) {
+            self.chain = None;
+            self.tell(Kind::GaveUp { crashes: self.crashes, last: last.clone() }, out);
+            let message = format!("gave up after {} crashes in a row: {}", self.crashes, ending_text(last));
+            self.fail(message, out);
+            return;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let delay = self.spec.policy.backoff.delay(self.attempts);
+        self.reason = if cause == Cause::Unhealthy { StartReason::Health } else { StartReason::Restart };
+        self.actor = Actor::Supervisor;
+        self.tell(Kind::Backoff { attempt: self.attempts, delay_ms: duration::millis(delay), next_at: None }, out);
+        if let Some(crash) = &crash {
+            self.answer(&Outcome::Failed(format!("{}; next start in {}", ending_text(crash), duration::Human(delay))), out);
+        }
+        if delay.is_zero() {
+            self.wait();
+        } else {
+            self.state = State::Backoff(now + delay);
+        }
+    }
+
+    fn settle_for_good(&mut self, crash: Option<&Ending>, out: &mut Vec<Action>) {
+        match crash {
+            None => {
+                self.state = State::Ended;
+                self.answer(&Outcome::Done, out);
+            }
+            Some(ending) => {
+                let message = ending_text(ending);
+                self.fail(message, out);
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, message: String, out: &mut Vec<Action>) {
+        self.answer(&Outcome::Failed(message.clone()), out);
+        self.state = State::Failed(message);
+    }
+
+    pub(super) fn settle_down(&mut self, out: &mut Vec<Action>, outcome: Outcome) {
+        self.state = State::Down;
+        self.explicit = false;
+        self.adopt_fresh();
+        self.forgive_backoff();
+        self.answer(&outcome, out);
+        if self.removed {
+            out.push(Action::Forget);
+        }
+    }
+}
+
+fn crash_counts(crashes: u32, spec: &spec::Service) -> bool {
+    spec.policy.backoff.give_up_after.is_some_and(|most| crashes >= most)
+}
+
+/// How a run ended, in a few words.
+#[must_use]
+pub fn ending_text(ending: &Ending) -> String {
+    match ending {
+        Ending::Exit(facts) => facts.status.0.to_string(),
+        Ending::Launch(facts) => format!("cannot launch: {}: {}", facts.stage, facts.message),
+    }
+}

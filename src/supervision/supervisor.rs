@@ -1,0 +1,422 @@
+//! The set of services: who waits for whom, the boot, the shutdown.
+//!
+//! Pure like the machine of one service. It hands every event on, then draws the consequences for the others: a gate
+//! opens, a shutdown goes one step further, an essential service takes everything down.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::graph::Graph;
+use super::message::{Action, Effect, Event, Fact, Gate, Order, ServiceId, Ticket, Wish};
+use super::service::{STUCK_AFTER, Service, Target};
+use crate::spec::{Condition, ExitWhen, Settings, Spec};
+use crate::value::{Moment, Run, ServiceName, duration};
+use crate::wire::State as Word;
+use crate::wire::event::{Actor, Kind, StartReason, StopReason};
+
+/// All services, and where the supervisor itself stands.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) services: BTreeMap<ServiceId, Service>,
+    pub(super) names: HashMap<ServiceName, ServiceId>,
+    /// The order of the file; what was removed and is not gone yet comes last.
+    pub(super) order: Vec<ServiceId>,
+    pub(super) graph: Graph,
+    pub(super) settings: Settings,
+    next_id: u32,
+    deadlines: BTreeSet<(Moment, ServiceId)>,
+    phase: Phase,
+    boot: Option<Boot>,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// Where the supervisor stands.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Running,
+    /// Everything is being stopped. `kill_at`: the end of the budget; `None` once it is spent.
+    Stopping {
+        kill_at: Option<Moment>,
+        code: u8,
+    },
+}
+
+/// The first start of everything.
+#[derive(Debug)]
+struct Boot {
+    since: Moment,
+    pending: HashSet<ServiceId>,
+}
+
+impl Supervisor {
+    /// A supervisor of these services; none is started.
+    #[must_use]
+    pub fn new(spec: &Spec) -> Self {
+        let mut supervisor = Self {
+            services: BTreeMap::new(),
+            names: HashMap::new(),
+            order: Vec::new(),
+            graph: Graph::default(),
+            settings: spec.settings.clone(),
+            next_id: 0,
+            deadlines: BTreeSet::new(),
+            phase: Phase::Running,
+            boot: None,
+            effects: Vec::new(),
+        };
+        for service in &spec.services {
+            let id = supervisor.add(Arc::new(service.clone()));
+            supervisor.order.push(id);
+        }
+        supervisor.link();
+        supervisor
+    }
+
+    pub(super) fn add(&mut self, spec: Arc<crate::spec::Service>) -> ServiceId {
+        let id = ServiceId(self.next_id);
+        self.next_id += 1;
+        self.names.insert(spec.name.clone(), id);
+        self.services.insert(id, Service::new(spec));
+        id
+    }
+
+    /// Follows the dependencies anew, after services came, went or changed.
+    pub(super) fn link(&mut self) {
+        self.graph = Graph::new(self.services.iter().map(|(id, service)| {
+            let dependencies = &service.newest().definition.depends_on;
+            (*id, dependencies.iter().filter_map(|dependency| self.names.get(&dependency.name).copied()).collect())
+        }));
+    }
+
+    /// Starts every selected service.
+    pub fn boot(&mut self, now: Moment) {
+        let selected: Vec<ServiceId> = self.order.iter().copied().filter(|id| self.is_selected(*id)).collect();
+        self.boot = Some(Boot { since: now, pending: selected.iter().copied().collect() });
+        for id in selected {
+            self.tell(id, order(Wish::Start(StartReason::Boot), Actor::Supervisor, None), now);
+        }
+        self.check_boot(now);
+        self.check_all_ended(now);
+    }
+
+    /// What is to be done, in order; taken once.
+    #[must_use]
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Supervisor::tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        let service = self.deadlines.first().map(|(at, _)| *at);
+        let shutdown = match self.phase {
+            Phase::Running => None,
+            Phase::Stopping { kill_at, .. } => kill_at,
+        };
+        service.into_iter().chain(shutdown).min()
+    }
+
+    /// Reports to everybody whose deadline has passed.
+    pub fn tick(&mut self, now: Moment) {
+        if let Phase::Stopping { kill_at: Some(at), .. } = self.phase
+            && at <= now
+        {
+            self.kill_all(now);
+        }
+        let due: Vec<ServiceId> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            self.tell(id, Event::Deadline, now);
+        }
+    }
+
+    /// Passes on a fact about a run.
+    pub fn learn(&mut self, id: ServiceId, run: Run, fact: Fact, now: Moment) {
+        self.tell(id, Event::Fact(run, fact), now);
+    }
+
+    /// Obeys an order about one service. A start brings the dependencies that are down with it.
+    ///
+    /// # Errors
+    ///
+    /// During a shutdown every launch is refused.
+    pub fn order(
+        &mut self,
+        id: ServiceId,
+        wish: Wish,
+        actor: &Actor,
+        ticket: Option<Ticket>,
+        now: Moment,
+    ) -> Result<(), ShuttingDown> {
+        let launches = matches!(wish, Wish::Start(_) | Wish::Restart(_));
+        if launches && self.is_stopping() {
+            return Err(ShuttingDown);
+        }
+        if launches {
+            for dependency in self.graph.below(id) {
+                let needed = self.is_selected(dependency)
+                    && self
+                        .services
+                        .get(&dependency)
+                        .is_some_and(|service| service.target() == Target::Down || service.word() == Word::Failed);
+                if needed {
+                    self.tell(dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None), now);
+                }
+            }
+        }
+        self.tell(id, order(wish, actor.clone(), ticket), now);
+        Ok(())
+    }
+
+    // Shutdown
+
+    /// Stops everything, dependents first, within the budget. A second call changes nothing.
+    pub fn shut_down(&mut self, reason: String, actor: Actor, now: Moment) {
+        let code = self.worst_failure();
+        self.begin_shutdown(reason, actor, code, now);
+    }
+
+    fn begin_shutdown(&mut self, reason: String, actor: Actor, code: u8, now: Moment) {
+        if self.is_stopping() {
+            return;
+        }
+        self.phase = Phase::Stopping { kill_at: Some(now + self.settings.stop_grace), code };
+        self.effects.push(Effect::Tell(Kind::DaemonStopping { reason }, actor.clone()));
+        let all: Vec<ServiceId> = self.services.keys().copied().collect();
+        for id in &all {
+            self.tell(*id, order(Wish::Retire, actor.clone(), None), now);
+        }
+        for id in all {
+            self.stop_if_unneeded(id, now);
+        }
+    }
+
+    /// Ends everything now: SIGKILL to all that lives.
+    pub fn kill_all(&mut self, now: Moment) {
+        let Phase::Stopping { kill_at, .. } = &mut self.phase else { return };
+        *kill_at = None;
+        let all: Vec<ServiceId> = self.services.keys().copied().collect();
+        for id in all {
+            self.tell(id, order(Wish::Kill, Actor::Supervisor, None), now);
+        }
+    }
+
+    /// One step of the shutdown: a service is stopped when nobody who needs it is alive any more. Its share of the budget
+    /// leaves as much for each level below it.
+    fn stop_if_unneeded(&mut self, id: ServiceId, now: Moment) {
+        let Phase::Stopping { kill_at: Some(kill_at), .. } = self.phase else { return };
+        let needed = self.graph.dependents(id).iter().any(|dependent| self.is_moving(*dependent));
+        if needed || !self.is_moving(id) {
+            return;
+        }
+        let levels = self.graph.levels_below(id, |below| self.is_moving(below)) + 1;
+        let within = kill_at.since(now) / levels;
+        let wish = Wish::Stop { reason: StopReason::Shutdown, within: Some(within) };
+        self.tell(id, order(wish, Actor::Supervisor, None), now);
+    }
+
+    /// Alive, and not beyond hope.
+    fn is_moving(&self, id: ServiceId) -> bool {
+        self.services.get(&id).is_some_and(|service| service.is_live() && !service.is_stuck())
+    }
+
+    /// Whether a shutdown is under way.
+    #[must_use]
+    pub const fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
+    /// The exit code of the supervisor, once it has nothing left to do.
+    #[must_use]
+    pub fn finished(&self) -> Option<u8> {
+        match self.phase {
+            Phase::Stopping { code, .. } if !self.services.keys().any(|id| self.is_moving(*id)) => Some(code),
+            Phase::Running | Phase::Stopping { .. } => None,
+        }
+    }
+
+    /// The most time that a shutdown which begins now may take.
+    #[must_use]
+    pub fn shutdown_budget(&self) -> std::time::Duration {
+        self.settings.stop_grace + STUCK_AFTER
+    }
+
+    fn worst_failure(&self) -> u8 {
+        self.services.values().filter_map(Service::final_code).max().unwrap_or(0)
+    }
+
+    // Consequences
+
+    /// Hands an event to one service and draws the consequences for the others.
+    fn tell(&mut self, id: ServiceId, event: Event, now: Moment) {
+        let mut queue = VecDeque::from([(id, event)]);
+        while let Some((id, event)) = queue.pop_front() {
+            let Some(service) = self.services.get_mut(&id) else { continue };
+            let (word_before, deadline_before) = (service.word(), service.deadline());
+            let mut actions = Vec::new();
+            service.on(event, now, &mut actions);
+            let (word, deadline, waiting) = (service.word(), service.deadline(), service.is_waiting());
+            if deadline != deadline_before {
+                self.deadlines.extend(deadline.map(|at| (at, id)));
+                deadline_before.map(|at| self.deadlines.remove(&(at, id)));
+            }
+            let forgotten = actions.iter().any(|action| matches!(action, Action::Forget));
+            self.effects.extend(actions.into_iter().map(|action| Effect::Service(id, action)));
+            if waiting {
+                queue.extend(self.gate(id).map(|gate| (id, Event::Gate(gate))));
+            }
+            if word != word_before {
+                for dependent in self.graph.dependents(id) {
+                    if self.services.get(dependent).is_some_and(Service::is_waiting) {
+                        queue.extend(self.gate(*dependent).map(|gate| (*dependent, Event::Gate(gate))));
+                    }
+                }
+                self.draw_consequences(id, now);
+            }
+            if forgotten {
+                self.forget(id);
+            }
+        }
+    }
+
+    fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
+        let Some(service) = self.services.get(&id) else { return };
+        if self.is_stopping() {
+            if !self.is_moving(id) {
+                for dependency in self.graph.dependencies(id).to_vec() {
+                    self.stop_if_unneeded(dependency, now);
+                }
+            }
+            return;
+        }
+        if let Some(code) = service.final_code().filter(|_| service.spec().policy.essential) {
+            let reason = format!("essential service {} ended ({})", service.name(), service.word());
+            self.begin_shutdown(reason, Actor::Supervisor, code, now);
+            return;
+        }
+        if matches!(service.word(), Word::Running) || service.is_settled() {
+            if let Some(boot) = &mut self.boot {
+                boot.pending.remove(&id);
+            }
+            self.check_boot(now);
+            self.check_all_ended(now);
+        }
+    }
+
+    fn check_boot(&mut self, now: Moment) {
+        if self.boot.as_ref().is_some_and(|boot| boot.pending.is_empty())
+            && let Some(boot) = self.boot.take()
+        {
+            let failed = self.services.values().filter(|service| service.word() == Word::Failed);
+            let failed = failed.map(|service| service.name().clone()).collect();
+            let took_ms = duration::millis(now.since(boot.since));
+            self.effects.push(Effect::Tell(Kind::DaemonReady { took_ms, failed }, Actor::Supervisor));
+        }
+    }
+
+    fn check_all_ended(&mut self, now: Moment) {
+        let over = self.settings.exit_when == ExitWhen::AllEnded
+            && !self.is_stopping()
+            && self.boot.is_none()
+            && self.services.values().all(Service::is_settled);
+        if over {
+            let code = self.worst_failure();
+            self.begin_shutdown("all services have ended".to_owned(), Actor::Supervisor, code, now);
+        }
+    }
+
+    fn forget(&mut self, id: ServiceId) {
+        if let Some(service) = self.services.remove(&id) {
+            if self.names.get(service.name()) == Some(&id) {
+                self.names.remove(service.name());
+            }
+            self.order.retain(|other| *other != id);
+            self.deadlines.retain(|(_, other)| *other != id);
+            self.link();
+        }
+    }
+
+    /// Word about the dependencies of a service; `None` while one is to be waited for.
+    fn gate(&self, id: ServiceId) -> Option<Gate> {
+        let service = self.services.get(&id)?;
+        let mut all_there = true;
+        for dependency in &service.spec().definition.depends_on {
+            let Some((dep_id, dep)) = self.by_name(&dependency.name) else { continue };
+            let there = match (dep.word(), dependency.condition) {
+                (Word::Exited, _)
+                | (Word::Running, Condition::Started | Condition::Ready)
+                | (Word::Starting, Condition::Started) => true,
+                (Word::Failed, _) => return Some(Gate::Failed(format!("dependency {} failed", dependency.name))),
+                // Narrowed away by the selection: there is nothing to wait for.
+                (Word::Stopped, _) => !self.is_selected(dep_id) && dep.run() == Run::default(),
+                (Word::Running | Word::Starting, _) | (Word::Waiting | Word::Stopping | Word::Backoff, _) => false,
+            };
+            all_there &= there;
+        }
+        all_there.then_some(Gate::Open)
+    }
+
+    /// The names a waiting service waits for.
+    #[must_use]
+    pub fn waits_for(&self, id: ServiceId) -> Vec<ServiceName> {
+        let Some(service) = self.services.get(&id).filter(|service| service.is_waiting()) else { return Vec::new() };
+        let dependencies = service.spec().definition.depends_on.iter();
+        let missing = dependencies.filter(|dependency| {
+            self.by_name(&dependency.name).is_some_and(|(_, dep)| match dependency.condition {
+                Condition::Started => !matches!(dep.word(), Word::Running | Word::Starting | Word::Exited),
+                Condition::Ready => !matches!(dep.word(), Word::Running | Word::Exited),
+                Condition::Completed => dep.word() != Word::Exited,
+            })
+        });
+        missing.map(|dependency| dependency.name.clone()).collect()
+    }
+
+    // Views
+
+    /// The number of the service with this name.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<ServiceId> {
+        self.names.get(name).copied()
+    }
+
+    fn by_name(&self, name: &ServiceName) -> Option<(ServiceId, &Service)> {
+        let id = *self.names.get(name)?;
+        Some((id, self.services.get(&id)?))
+    }
+
+    /// One service.
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.services.get(&id)
+    }
+
+    /// Every service, in the order of the file.
+    pub fn services(&self) -> impl Iterator<Item = (ServiceId, &Service)> {
+        self.order.iter().filter_map(|id| Some((*id, self.services.get(id)?)))
+    }
+
+    /// The services that depend on this one and run.
+    #[must_use]
+    pub fn running_dependents(&self, id: ServiceId) -> Vec<ServiceName> {
+        let dependents = self.graph.dependents(id).iter().filter_map(|dependent| self.services.get(dependent));
+        dependents.filter(|service| service.is_live()).map(|service| service.name().clone()).collect()
+    }
+
+    /// The supervisor's settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn is_selected(&self, id: ServiceId) -> bool {
+        let picked = self.settings.select.as_ref().and_then(|select| select.picked.as_ref());
+        picked.is_none_or(|names| self.services.get(&id).is_some_and(|service| names.contains(service.name())))
+    }
+}
+
+/// A launch was refused because the supervisor shuts down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShuttingDown;
+
+pub(super) const fn order(wish: Wish, actor: Actor, ticket: Option<Ticket>) -> Event {
+    Event::Order(Order { wish, actor, ticket })
+}

@@ -1,0 +1,92 @@
+//! What the process itself must be before anything else happens.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+
+use super::child::Limit;
+
+/// Opens `/dev/null` under a number above 2, and under 0, 1 and 2 where those are closed: nothing that is opened later may
+/// be taken for a standard stream.
+///
+/// # Errors
+///
+/// Where `/dev/null` cannot be opened.
+pub fn open_null() -> Result<OwnedFd, Errno> {
+    loop {
+        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        if null.as_raw_fd() > 2 {
+            return Ok(null);
+        }
+        // Fills the gap for good; CLOEXEC does not matter, since every child gets its own 0, 1 and 2.
+        std::mem::forget(null);
+    }
+}
+
+/// Marks every descriptor above 2 that we were started with as not for our children.
+pub fn close_inherited_on_exec() {
+    // SAFETY: the call takes three integers and touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 {
+        return;
+    }
+    // Before Linux 5.11: one by one.
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    for entry in open.flatten() {
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|number| *number > 2) {
+            // SAFETY: F_SETFD on a number that may have been closed meanwhile does nothing worse than fail.
+            let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+            let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        }
+    }
+}
+
+/// Makes orphans of our services our children, so that we can reap them and find what is left of a run; see
+/// `PR_SET_CHILD_SUBREAPER` in `prctl(2)`. PID 1 gets them anyway.
+///
+/// # Errors
+///
+/// What `prctl(2)` says.
+pub fn become_subreaper() -> Result<(), Errno> {
+    nix::sys::prctl::set_child_subreaper(true)
+}
+
+/// Raises our own limit of open descriptors as far as we may: two or three for each service. Returns the limit that we
+/// were started with, which is the one services inherit.
+///
+/// # Errors
+///
+/// What `getrlimit(2)` or `setrlimit(2)` says.
+pub fn raise_descriptor_limit() -> Result<Limit, Errno> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(Limit { soft, hard })
+}
+
+/// SIGKILL to everybody but ourselves: the last step of PID 1.
+///
+/// # Panics
+///
+/// In any process but PID 1.
+pub fn kill_everybody() {
+    assert_eq!(std::process::id(), 1, "only PID 1 may kill everybody");
+    // SAFETY: kill touches no memory.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// 16 hexadecimal digits that no other incarnation has.
+#[must_use]
+pub fn random_id() -> String {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the pointer and length are those of a live array.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if got != 8 {
+        // No entropy source to be had: time and number tell incarnations apart as well.
+        let mixed = super::clock::monotonic().as_nanos().rotate_left(20) ^ u64::from(std::process::id());
+        bytes = mixed.to_ne_bytes();
+    }
+    format!("{:016x}", u64::from_ne_bytes(bytes))
+}

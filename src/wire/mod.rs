@@ -1,0 +1,23 @@
+//! Floor 1: what travels. Pure bytes and types, versioned; no descriptor is touched here.
+
+pub mod escape;
+pub mod event;
+pub mod fault;
+pub mod plain;
+pub mod reply;
+pub mod report;
+pub mod request;
+pub mod state;
+pub mod text;
+pub mod view;
+
+pub use event::{Actor, Event, Kind};
+pub use fault::{Fault, FaultCode};
+pub use reply::Reply;
+pub use report::{
+    Change, OrderReport, OrderResult, Outcome, ReloadReport, ReloadResult, RotateReport, RotateResult, SignalReport, TailItem,
+    VersionReport, WaitReport,
+};
+pub use request::{Form, LogName, Order, Request};
+pub use state::State;
+pub use view::{ExitView, HealthView, LogView, ServiceView, StatusReport, SupervisorState, SupervisorView};

@@ -127,7 +127,7 @@ fn g35_a_number_out_of_range_ends_no_supervisor() {
     for number in ["-1", "-9223372036854775808", "99999999999999999999999", "x", ""] {
         daemon.cli(&["tail", "-n", number, "web"]).exits(2);
         assert!(daemon.ask(format!("tail -n {number} web\n").as_bytes()).starts_with("ERROR: "), "{number}");
-        daemon.ask(format!("{{\"v\":1,\"op\":\"tail\",\"args\":{{\"lines\":\"{number}\",\"names\":[\"web\"]}}}}\n").as_bytes());
+        daemon.ask(format!("{{\"v\":1,\"op\":\"tail\",\"args\":{{\"lines\":{number},\"names\":[\"web\"]}}}}\n").as_bytes());
     }
     daemon.answers();
     assert_eq!(daemon.status("web")["run"], 1);

@@ -17,7 +17,7 @@ const TWO: &str = "services: {web: {command: @web}, idle: {command: @idle, resta
 fn without_a_supervisor_every_client_ends_with_3() {
     let home = Home::new("services: {}");
     let lines = "status;start a;stop a;restart a;start --all;reload;reload --dry-run;tail a;tail;wait a --for running;events;\
-                 events -f;signal a TERM;rotate a;emit x;hook list;self reexec";
+                 events -f;signal a TERM;rotate a";
     for line in lines.split(';') {
         let answer = home.cli(&words(line)).exits(3);
         assert!(answer.err.contains("section3.sock"), "`{line}` names the socket: {}", answer.err);
@@ -42,7 +42,7 @@ fn an_unknown_service_ends_with_4() {
 fn what_cannot_be_meant_ends_with_2() {
     let daemon = Daemon::start("services: {web: {command: exec sleep 1000}}");
     let lines = "strat web;start;stop;restart;start --all web;tail -n x web;tail -n -1 web;tail -n 99999999999999999999 web;wait web;\
-                 wait web --for happy;wait web --for running --timeout soon;signal web NOPE;signal web;emit;rotate;status --jsno;\
+                 wait web --for happy;wait web --for running --timeout soon;signal web NOPE;signal web;rotate;status --jsno;\
                  reload web;events -n -1";
     for line in lines.split(';') {
         daemon.cli(&words(line)).exits(2);
@@ -88,7 +88,7 @@ fn status_has_one_line_or_one_object_a_service() {
 
     assert!(!daemon.json(&["status"])["version"].is_null());
     let status = daemon.status("web");
-    for field in ["name", "state", "pid", "run", "since", "uptime_s", "crashes", "ready", "definition_changed", "log"] {
+    for field in ["name", "state", "pid", "run", "since", "uptime_s", "crashes", "ready", "log"] {
         assert!(!status[field].is_null(), "`{field}` is missing in {status}");
     }
     assert_eq!(status["log"]["path"], daemon.log("web").display().to_string());
@@ -159,15 +159,6 @@ fn events_are_listed_as_text_and_as_json() {
 }
 
 #[test]
-fn emit_makes_an_event() {
-    let daemon = Daemon::start("services: {}");
-    daemon.cli(&["emit", "deploy", "version=7", "by=me"]).exits(0);
-    let event = daemon.events().until_daemon("custom.deploy");
-    assert_eq!((&event["data"]["version"], &event["data"]["by"]), (&"7".into(), &"me".into()));
-    assert_eq!(event["actor"], format!("cli:uid={}", nix::unistd::getuid()));
-}
-
-#[test]
 fn signal_reaches_the_main_process() {
     let mut daemon = Daemon::start(TWO);
     let mut web = daemon.stage.actor("web");
@@ -210,7 +201,7 @@ fn what_needs_no_supervisor_works_without() {
     assert!(home.cli(&["self", "version"]).exits(0).out.contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(home.json(&["self", "version"])["version"], env!("CARGO_PKG_VERSION"));
     assert!(home.cli(&["completions", "bash"]).exits(0).out.contains("section3"));
-    assert!(home.cli(&["man"]).exits(0).out.starts_with(".") || !home.cli(&["man"]).out.is_empty());
+    assert!(home.cli(&["man"]).exits(0).out.contains(".TH section3"));
 }
 
 #[test]
@@ -220,7 +211,7 @@ fn a_closed_pipe_ends_a_client_quietly() {
     web.does("print 20000");
     web.tell("exit 0");
     daemon.events().until("exit", "web");
-    let line = format!("'{}' tail -n 20000 web | head -n 1", program());
+    let line = format!("'{}' tail -n 10000 web | head -n 1", program());
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).env("SECTION3_SOCKET", daemon.socket());
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -198,8 +198,6 @@ fn what_needs_no_supervisor_works_without() {
     let home = Home::new("services: {}");
     assert!(home.cli(&["--version"]).exits(0).out.contains(env!("CARGO_PKG_VERSION")));
     assert!(home.cli(&["--help"]).exits(0).out.contains("status"));
-    assert!(home.cli(&["self", "version"]).exits(0).out.contains(env!("CARGO_PKG_VERSION")));
-    assert_eq!(home.json(&["self", "version"])["version"], env!("CARGO_PKG_VERSION"));
     assert!(home.cli(&["completions", "bash"]).exits(0).out.contains("section3"));
     assert!(home.cli(&["man"]).exits(0).out.contains(".TH section3"));
 }

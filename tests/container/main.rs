@@ -1,1 +1,288 @@
-fn main() {}
+//! The program as it is meant to be used: PID 1 of a real container, from an image of nothing but itself and busybox.
+//!
+//! Needs Docker, busybox-static and the static binary; `tests/run container` sees to all three. Every container and
+//! image has a name of its own and goes with the test that made it, also when the test fails.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+/// The longest wait for one command; a loaded machine needs seconds at most.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `docker` to its end; what it says and its exit code.
+#[track_caller]
+fn docker(args: &[&str]) -> Output {
+    let mut client = Command::new("docker");
+    client.args(args).env("DOCKER_BUILDKIT", "0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = client.spawn().expect("docker");
+    let (to, from) = channel();
+    thread::spawn(move || to.send(child.wait_with_output()));
+    from.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("docker {args:?} did not end")).expect("its output")
+}
+
+/// The same, and it must succeed; its standard output.
+#[track_caller]
+fn docker_ok(args: &[&str]) -> String {
+    let output = docker(args);
+    assert!(output.status.success(), "docker {args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Docker builds and removes images one at a time here: a removal would take the layers away from under a build.
+static IMAGES: Mutex<()> = Mutex::new(());
+
+/// The image that the containers of this run share; it goes with the last one.
+struct Image {
+    name: String,
+}
+
+impl Image {
+    /// The one that is there, or a new one.
+    fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Image>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let image = Arc::new(Self::build());
+            *shared = Arc::downgrade(&image);
+            image
+        })
+    }
+
+    fn build() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let _one = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = format!("section3-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let context = tempfile::tempdir().expect("a build context");
+        let copy = |from: &Path, to: &str| {
+            let to = context.path().join(to);
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(from, &to).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+        };
+        copy(&static_binary(), "section3");
+        copy(Path::new("/bin/busybox"), "bin/busybox");
+        for applet in ["sh", "cat", "echo", "httpd", "sleep", "wget", "id", "grep"] {
+            std::os::unix::fs::symlink("busybox", context.path().join("bin").join(applet)).expect("a link");
+        }
+        fs::create_dir(context.path().join("workspace")).expect("a folder");
+        fs::write(context.path().join("workspace/section3.yml"), "services: {}\n").expect("a config");
+        fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\nENV PATH=/bin\nENTRYPOINT [\"/section3\"]\n")
+            .expect("a Dockerfile");
+        docker_ok(&["build", "--quiet", "--tag", &name, &context.path().display().to_string()]);
+        Self { name }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _one = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        docker(&["rmi", "--force", &self.name]);
+    }
+}
+
+/// What `packaging/build-static` built.
+fn static_binary() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_section3")).ancestors().nth(2).expect("the target folder");
+    let binary = target.join("x86_64-unknown-linux-musl/release/section3");
+    assert!(binary.exists(), "{} is missing; run `packaging/build-static x86_64`", binary.display());
+    binary
+}
+
+/// One container; it is removed when it goes.
+struct Container {
+    id: String,
+    config: tempfile::TempDir,
+    /// Kept until the container is gone.
+    _image: Arc<Image>,
+}
+
+impl Container {
+    /// Starts one on this configuration and waits until its supervisor is ready.
+    #[track_caller]
+    fn start(config: &str, flags: &[&str]) -> Self {
+        let image = Image::shared();
+        let folder = tempfile::tempdir().expect("a folder for the config");
+        // A user of any number may read it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("an open folder");
+        fs::write(folder.path().join("section3.yml"), config).expect("a config");
+        let mount = format!("{}:/workspace", folder.path().display());
+        // No network: the tests need none, and then Docker needs no bridge.
+        let run = ["run", "--detach", "--network", "none", "--volume", &mount];
+        let id = docker_ok(&[&run[..], flags, &[&image.name]].concat()).trim().to_owned();
+        let container = Self { id, config: folder, _image: image };
+        container.until("daemon_ready");
+        container
+    }
+
+    fn configure(&self, config: &str) {
+        fs::write(self.config.path().join("section3.yml"), config).expect("a config");
+    }
+
+    /// `docker exec` of the program itself; it must succeed.
+    #[track_caller]
+    fn section3(&self, args: &[&str]) -> String {
+        docker_ok(&[&["exec", &self.id, "/section3"], args].concat())
+    }
+
+    /// Runs a shell line inside.
+    #[track_caller]
+    fn sh(&self, line: &str) -> String {
+        docker_ok(&["exec", &self.id, "/bin/sh", "-c", line])
+    }
+
+    /// Waits for an event that holds this text, by reading them live from inside.
+    #[track_caller]
+    fn until(&self, wanted: &str) {
+        let mut client = Command::new("docker");
+        // A supervisor that has just been started may not listen yet: the shell asks again as soon as it was refused.
+        let line = "until /section3 status >/dev/null 2>&1; do :; done; exec /section3 events -f -n 1000 --json";
+        client.args(["exec", &self.id, "/bin/sh", "-c", line]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut client = client.spawn().expect("docker exec");
+        let events = BufReader::new(client.stdout.take().expect("stdout"));
+        let (to, from) = channel();
+        thread::spawn(move || events.lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
+        let mut seen = Vec::new();
+        let found = loop {
+            match from.recv_timeout(LIMIT) {
+                Ok(line) if line.contains(wanted) => break true,
+                Ok(line) => seen.push(line),
+                Err(_) => break false,
+            }
+        };
+        let _ = client.kill();
+        let _ = client.wait();
+        assert!(found, "no event with `{wanted}`; seen:\n{}\nlogs:\n{}", seen.join("\n"), self.logs());
+    }
+
+    /// What `docker logs` shows.
+    fn logs(&self) -> String {
+        let output = docker(&["logs", &self.id]);
+        text(&output.stdout) + &text(&output.stderr)
+    }
+
+    /// `docker stop` with the grace that Docker gives by default; the exit code of the container.
+    #[track_caller]
+    fn stop(&self) -> i32 {
+        docker_ok(&["stop", "--time", "10", &self.id]);
+        docker_ok(&["inspect", "--format", "{{.State.ExitCode}}", &self.id]).trim().parse().expect("a code")
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        docker(&["rm", "--force", "--volumes", &self.id]);
+    }
+}
+
+const TWO: &str = "services:
+  web: {command: exec httpd -f -p 127.0.0.1:8080 -h /workspace, ready: {tcp: '127.0.0.1:8080'}}
+  worker: {command: 'echo working; exec sleep 1000', restart: on-crash, depends_on: [web]}
+";
+
+#[test]
+fn it_works_from_end_to_end() {
+    let container = Container::start(TWO, &[]);
+    container.section3(&["wait", "worker", "--for", "running"]);
+    let status = container.section3(&["status"]);
+    let lines: Vec<Vec<&str>> = status.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines[0][0], lines[0][1], lines[1][0], lines[1][1]), ("web", "running", "worker", "running"), "{status}");
+    assert_eq!(container.sh("wget -q -O - http://127.0.0.1:8080/section3.yml"), TWO);
+    container.section3(&["stop", "worker"]);
+    assert_eq!(container.section3(&["tail", "worker"]), "working\n");
+    assert_eq!(container.sh("cat /proc/1/cmdline"), "/section3\0");
+}
+
+#[test]
+fn docker_stop_ends_the_services_in_order_and_the_container_with_0() {
+    let line =
+        |name: &str| format!("'trap \"echo {name} ends; exit 0\" TERM; echo {name} begins; while :; do sleep 1000 & wait; done'");
+    let config =
+        format!("services: {{web: {{command: {}}}, worker: {{command: {}, depends_on: [web]}}}}", line("web"), line("worker"));
+    let container = Container::start(&config, &[]);
+    container.section3(&["wait", "worker", "--for", "running"]);
+    // 137 would be Docker's SIGKILL after its 10 s.
+    assert_eq!(container.stop(), 0);
+    let logs = container.logs();
+    let at = |text: &str| logs.lines().position(|l| l == text).unwrap_or_else(|| panic!("`{text}` is missing in:\n{logs}"));
+    assert!(at("[worker] worker ends") < at("[web] web ends"), "{logs}");
+}
+
+#[test]
+fn docker_logs_shows_each_line_with_its_service() {
+    let container = Container::start(TWO, &[]);
+    container.section3(&["stop", "--all"]);
+    container.stop();
+    let logs = container.logs();
+    assert!(logs.lines().any(|line| line == "[worker] working"), "{logs}");
+}
+
+#[test]
+fn a_hangup_from_docker_kill_reloads() {
+    let container = Container::start(TWO, &[]);
+    container.configure("services: {new: {command: exec sleep 1000}}");
+    docker_ok(&["kill", "--signal", "HUP", &container.id]);
+    container.until("signal:SIGHUP");
+    container.section3(&["wait", "new", "--for", "running"]);
+    let status = container.section3(&["status"]);
+    assert_eq!(status.lines().count(), 1, "{status}");
+}
+
+#[test]
+fn g38_ten_thousand_orphans_leave_no_zombie() {
+    // Each is started by a shell that is gone before it, so it falls to PID 1.
+    let config = "services:
+  orphans:
+    command: 'i=0; while [ $i -lt 10000 ]; do ( : & ); i=$((i + 1)); done'
+    restart: never
+";
+    let container = Container::start(config, &[]);
+    container.section3(&["wait", "orphans", "--for", "exited", "--timeout", "50s"]);
+    // The last one may have died just now: each answer of the supervisor is one more turn of its loop.
+    let count = "grep -l '^State:.*zombie' /proc/[0-9]*/status 2>/dev/null | grep -c . ; :";
+    let mut left = String::new();
+    for _ in 0..50 {
+        container.section3(&["status"]);
+        left = container.sh(count);
+        if left.trim() == "0" {
+            return;
+        }
+    }
+    panic!("zombies stay: {left}");
+}
+
+#[test]
+fn it_works_on_a_read_only_root_as_a_plain_user_without_capabilities() {
+    let config = "services: {web: {command: 'id -u; exec sleep 1000'}}";
+    let locked = ["--read-only", "--user", "1000", "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp"];
+    let container = Container::start(config, &locked);
+    container.section3(&["wait", "web", "--for", "running"]);
+    container.section3(&["stop", "web"]);
+    assert_eq!(container.section3(&["tail", "web"]), "1000\n");
+    assert_eq!(container.stop(), 0);
+}
+
+#[test]
+fn as_root_on_a_read_only_root_it_says_where_it_goes_instead() {
+    let container = Container::start(TWO, &["--read-only", "--tmpfs", "/tmp"]);
+    container.section3(&["wait", "worker", "--for", "running"]);
+    assert_eq!(container.stop(), 0);
+    assert!(container.logs().contains("/tmp/section3-0"), "{}", container.logs());
+}
+
+#[test]
+fn dockers_own_init_in_front_is_no_problem() {
+    let container = Container::start(TWO, &["--init"]);
+    container.section3(&["wait", "worker", "--for", "running"]);
+    assert_eq!(container.stop(), 0);
+}

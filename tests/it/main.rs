@@ -1,1 +1,22 @@
-fn main() {}
+//! Black-box tests of the supervisor against its contract: the real binary, real processes, real files.
+//!
+//! A test starts a `Daemon` with a few lines of YAML, in which `@web` stands for a scripted child named `web`, and then waits
+//! for events (`daemon.events().until("ready", "web")`), for words of its children (`actor.hears("got TERM")`) or for the end
+//! of a command. Nothing sleeps and nothing measures time; short durations are written into the YAML.
+//! A test that guards against a known fault carries its number: `g13_...`. What needs root is in `root`.
+
+mod article;
+mod check;
+mod dependencies;
+mod launch;
+mod lifecycle;
+mod logs;
+mod reload;
+mod root;
+mod signals;
+mod socket;
+mod stage;
+mod stop;
+mod support;
+mod survival;
+mod verbs;

@@ -1,0 +1,175 @@
+//! Reload: everything is read and checked first, and running services are left alone.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::Daemon;
+use crate::support::home::finish;
+
+const ONE: &str = "services: {web: {command: @web}}";
+
+#[test]
+fn g01_a_missing_file_changes_nothing() {
+    let mut daemon = Daemon::start(ONE);
+    let web = daemon.stage.actor("web");
+    fs::rename(daemon.config(), daemon.path("away")).expect("no config");
+    daemon.cli(&["reload"]).exits(6).says(&["section3.yml"]);
+    daemon.signal(Signal::SIGHUP);
+    let mut events = daemon.events();
+    events.until_that("two failed reloads", |e| e["type"] == "reload_failed" && e["actor"] == "signal:SIGHUP");
+    let status = daemon.status("web");
+    assert_eq!((&status["state"], &status["pid"]), (&"running".into(), &web.pid.into()));
+    assert!(!events.story("web").contains(&"stopping"));
+}
+
+#[test]
+fn an_invalid_file_changes_nothing() {
+    let mut daemon = Daemon::start(ONE);
+    let web = daemon.stage.actor("web");
+    daemon.configure("services: {new: {command: @new}, bad: {command: x, restart: nevr}}");
+    daemon.cli(&["reload"]).exits(6).says(&["services.bad.restart", "nevr", "never"]);
+    assert_eq!(daemon.status("web")["pid"], web.pid);
+    daemon.cli(&["status", "new"]).exits(4);
+}
+
+#[test]
+fn the_removed_stop_the_new_start_and_the_running_are_left_alone() {
+    let mut daemon = Daemon::start("services: {keep: {command: @keep}, gone: {command: @gone}}");
+    let keep = daemon.stage.actor("keep");
+    let mut gone = daemon.stage.actor("gone");
+    daemon.configure("services: {keep: {command: @keep}, new: {command: @new}}");
+    let answer = daemon.cli(&["reload"]).exits(0);
+    answer.says(&["gone", "new"]);
+    gone.dies();
+    daemon.stage.actor("new");
+    assert_eq!(daemon.status("keep")["pid"], keep.pid);
+    daemon.cli(&["status", "gone"]).exits(4);
+    let event = daemon.events().until_daemon("reload");
+    assert_eq!((&event["data"]["added"], &event["data"]["removed"]), (&serde_json::json!(["new"]), &serde_json::json!(["gone"])));
+}
+
+#[test]
+fn a_changed_definition_takes_effect_at_the_next_explicit_restart_only() {
+    let mut daemon = Daemon::start("services: {web: {command: @old, backoff: {initial: 10ms}}}");
+    let mut old = daemon.stage.actor("old");
+    daemon.configure("services: {web: {command: @new, backoff: {initial: 10ms}}}");
+    daemon.cli(&["reload"]).exits(0).says(&["web"]);
+    assert_eq!(daemon.status("web")["definition_changed"], true);
+    daemon.cli(&["status"]).says(&["definition changed"]);
+    // Not at an automatic restart.
+    old.tell("exit 1");
+    daemon.stage.actor("old");
+    daemon.cli(&["restart", "web"]).exits(0);
+    daemon.stage.actor("new");
+    assert_ne!(daemon.status("web")["definition_changed"], true);
+}
+
+#[test]
+fn a_changed_definition_of_what_does_not_run_takes_effect_at_once() {
+    let mut daemon = Daemon::start("services: {web: {command: @old}}");
+    daemon.stage.actor("old");
+    daemon.cli(&["stop", "web"]).exits(0);
+    daemon.configure("services: {web: {command: @new}}");
+    daemon.cli(&["reload"]).exits(0);
+    // g48: an operator's stop survives a reload.
+    assert_eq!(daemon.status("web")["state"], "stopped");
+    daemon.cli(&["start", "web"]).exits(0);
+    daemon.stage.actor("new");
+    assert!(daemon.stage.unclaimed().is_empty());
+}
+
+#[test]
+fn apply_restarts_the_changed_and_only_them() {
+    let mut daemon = Daemon::start("services: {web: {command: @old}, same: {command: @same}}");
+    daemon.stage.actor("old");
+    let same = daemon.stage.actor("same");
+    daemon.configure("services: {web: {command: @new}, same: {command: @same}}");
+    daemon.cli(&["reload", "--apply"]).exits(0).says(&["web"]);
+    daemon.stage.actor("new");
+    assert_eq!(daemon.status("same")["pid"], same.pid);
+}
+
+#[test]
+fn dry_run_prints_the_plan_and_changes_nothing() {
+    let mut daemon = Daemon::start("services: {keep: {command: @keep}, gone: {command: @gone}}");
+    let gone = daemon.stage.actor("gone");
+    daemon.configure("services: {keep: {command: @other}, new: {command: @new}}");
+    daemon.cli(&["reload", "--dry-run"]).exits(0).says(&["gone", "new", "keep"]);
+    assert_eq!(daemon.status("gone")["pid"], gone.pid);
+    assert_ne!(daemon.status("keep")["definition_changed"], true);
+    daemon.cli(&["status", "new"]).exits(4);
+}
+
+#[test]
+fn g45_reloads_at_once_never_make_two_copies() {
+    let mut daemon = Daemon::start(ONE);
+    daemon.stage.actor("web");
+    daemon.configure("services: {web: {command: @web}, new: {command: @new}}");
+    let clients: Vec<_> = (0..4).map(|_| daemon.client(&["reload"]).spawn().expect("the program")).collect();
+    daemon.signal(Signal::SIGHUP);
+    for client in clients {
+        finish(client, "reload").exits(0);
+    }
+    daemon.stage.actor("new");
+    let mut events = daemon.events();
+    events.until_that("the reload by signal", |e| e["type"] == "reload" && e["actor"] == "signal:SIGHUP");
+    daemon.cli(&["status"]).exits(0);
+    assert!(daemon.stage.unclaimed().is_empty());
+    assert_eq!((daemon.status("new")["run"].clone(), daemon.status("web")["run"].clone()), (1.into(), 1.into()));
+}
+
+#[test]
+fn g46_a_new_service_that_cannot_start_makes_the_reload_fail_aloud() {
+    let mut daemon = Daemon::start(ONE);
+    daemon.stage.actor("web");
+    daemon.configure("services: {web: {command: @web}, new: {command: [/nonexistent/program], restart: never}}");
+    daemon.cli(&["reload"]).exits(1).says(&["new", "/nonexistent/program"]);
+    assert_eq!(daemon.status("web")["state"], "running");
+}
+
+#[test]
+fn g47_a_changed_log_limit_holds_at_once() {
+    let mut daemon = Daemon::start(ONE);
+    let mut web = daemon.stage.actor("web");
+    daemon.configure("services: {web: {command: @web, log_max_size: 4K}}");
+    daemon.cli(&["reload"]).exits(0);
+    assert_ne!(daemon.status("web")["definition_changed"], true);
+    web.does("print 2000");
+    web.tell("exit 0");
+    daemon.events().until("exit", "web");
+    assert!(fs::metadata(daemon.log("web")).expect("a log").len() <= 4096);
+}
+
+#[test]
+fn a_changed_restart_policy_holds_at_once() {
+    let mut daemon = Daemon::start(ONE);
+    let mut web = daemon.stage.actor("web");
+    daemon.configure("services: {web: {command: @web, restart: never}}");
+    daemon.cli(&["reload"]).exits(0);
+    web.tell("exit 3");
+    daemon.cli(&["wait", "web", "--for", "failed"]).exits(0);
+}
+
+#[test]
+fn an_empty_set_must_be_written_and_is_then_obeyed() {
+    let mut daemon = Daemon::start(ONE);
+    let mut web = daemon.stage.actor("web");
+    daemon.configure("");
+    daemon.cli(&["reload"]).exits(6);
+    daemon.configure("services: {}");
+    daemon.cli(&["reload"]).exits(0);
+    web.dies();
+    daemon.answers();
+}
+
+#[test]
+fn a_restart_of_what_needs_a_changed_one_leaves_it_alone() {
+    let mut daemon = Daemon::start("services: {web: {command: @web}, worker: {command: @worker, depends_on: [web]}}");
+    daemon.stage.actor("web");
+    let worker = daemon.stage.actor("worker");
+    daemon.configure("services: {web: {command: @new}, worker: {command: @worker, depends_on: [web]}}");
+    daemon.cli(&["reload", "--apply"]).exits(0);
+    daemon.stage.actor("new");
+    assert_eq!(daemon.status("worker")["pid"], worker.pid);
+}

@@ -1,0 +1,217 @@
+//! What only root can set up: PID 1 of a namespace, a full disk, other users.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::deadline::Deadline;
+use crate::support::home::finish;
+use crate::support::process::zombies_of;
+use crate::support::{Daemon, Home, Launch};
+
+/// A user that exists nowhere and owns nothing.
+const STRANGER: u32 = 54_321;
+
+/// A supervisor that sees a log folder of its own with room for this much.
+fn with_log_disk(home: Home, size: &str) -> Daemon {
+    let log = home.path("log");
+    fs::create_dir(&log).expect("the log folder");
+    let script = format!("mount -t tmpfs -o size={size},mode=0750 none '{}' && exec \"$@\"", log.display());
+    // The mount lives and dies with the supervisor's own view of the file system.
+    Launch::new(home).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).start()
+}
+
+/// A log file as that supervisor sees it.
+fn inside(daemon: &Daemon, service: &str) -> PathBuf {
+    let path = daemon.log(service);
+    PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), path.display()))
+}
+
+#[test]
+fn g13_a_full_disk_does_not_end_a_service() {
+    let mut daemon = with_log_disk(Home::new("services: {web: {command: @web}}"), "64k");
+    let mut events = daemon.events();
+    let mut web = daemon.stage.actor("web");
+    web.does("print 50000");
+    events.until("log_dropped", "web");
+    let status = daemon.status("web");
+    assert_eq!((&status["state"], &status["pid"]), (&"running".into(), &web.pid.into()));
+    assert!(status["log"]["lost_bytes"].as_u64() > Some(100_000), "{status}");
+
+    // Room again: writing goes on, after one line that says how much is missing.
+    fs::remove_file(inside(&daemon, "web")).expect("the log");
+    let deadline = Deadline::new();
+    let text = loop {
+        web.does("print 10");
+        daemon.answers();
+        let text = fs::read_to_string(inside(&daemon, "web")).unwrap_or_default();
+        if text.contains("web line") {
+            break text;
+        }
+        assert!(!deadline.is_over(), "writing does not go on");
+    };
+    let marks: Vec<&str> = text.lines().filter(|line| !line.starts_with("web line")).collect();
+    assert_eq!(marks.len(), 1, "{marks:?}");
+    assert!(marks[0].contains("bytes"), "{marks:?}");
+}
+
+#[test]
+fn g13_a_disk_that_is_full_from_the_start_stops_nothing() {
+    let home = Home::new("services: {web: {command: @web}}");
+    let log = home.path("log");
+    fs::create_dir(&log).expect("the log folder");
+    let script = format!(
+        "mount -t tmpfs -o size=4k,mode=0750 none '{0}' && head -c 4096 /dev/zero >'{0}/full' && exec \"$@\"",
+        log.display()
+    );
+    let mut daemon = Launch::new(home).under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).start();
+    let mut web = daemon.stage.actor("web");
+    web.does("print 50000");
+    daemon.cli(&["restart", "web"]).exits(0);
+    daemon.stage.actor("web").does("print 1");
+}
+
+#[test]
+fn it_runs_as_pid_1() {
+    let mut daemon = Launch::new(Home::new("services: {web: {command: @web}}")).in_pid_namespace().start();
+    let mut web = daemon.stage.actor("web");
+    assert_eq!(daemon.events().until_daemon("daemon_start")["data"]["pid1"], true);
+    daemon.signal(Signal::SIGTERM);
+    web.hears("got TERM");
+    assert_eq!(daemon.ends(), 0);
+}
+
+#[test]
+fn g38_orphans_are_reaped_as_pid_1_and_otherwise() {
+    for pid_1 in [true, false] {
+        let launch = Launch::new(Home::new("services: {web: {command: @web}}"));
+        let mut daemon = if pid_1 { launch.in_pid_namespace().start() } else { launch.start() };
+        let mut web = daemon.stage.actor("web");
+        for _ in 0..50 {
+            web.does("daemonize far");
+            let mut far = daemon.stage.actor("far");
+            far.tell("exit 0");
+            far.dies();
+        }
+        daemon.events().until_daemon("orphan");
+        // The last one is dead, but its parent learns of it a moment later; each answer is one more turn of its loop.
+        let deadline = Deadline::new();
+        while !zombies_of(daemon.pid()).is_empty() {
+            assert!(!deadline.is_over(), "zombies: {:?}", zombies_of(daemon.pid()));
+            daemon.answers();
+        }
+        assert_eq!(daemon.status("web")["run"], 1);
+    }
+}
+
+#[test]
+fn as_pid_1_nothing_at_all_is_left_at_the_end() {
+    let mut daemon = Launch::new(Home::new("services: {web: {command: @web, stop_grace: 100ms}}")).in_pid_namespace().start();
+    let mut web = daemon.stage.actor("web");
+    web.does("daemonize far");
+    let mut far = daemon.stage.actor("far");
+    far.does("ignore TERM");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), 0);
+    far.dies();
+}
+
+#[test]
+fn g36_as_pid_1_an_early_sigterm_is_not_lost() {
+    let services: Vec<String> = (0..20).map(|n| format!("s{n}: {{command: @s}}")).collect();
+    let mut daemon = Launch::new(Home::new(&format!("services: {{{}}}", services.join(", ")))).in_pid_namespace().spawn();
+    daemon.stage.actor("s");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.ends(), 0);
+}
+
+#[test]
+fn a_service_runs_as_its_user() {
+    let config = format!(
+        "services: {{web: {{command: 'id -u; id -g; id -G', user: '{STRANGER}:{STRANGER}', restart: never}},
+  name: {{command: 'id -un', user: nobody, restart: never}}}}"
+    );
+    let daemon = Daemon::start(&config);
+    let mut events = daemon.events();
+    for _ in 0..2 {
+        events.until_that("an exit", |e| e["type"] == "exit");
+    }
+    assert_eq!(daemon.log_text("web"), format!("{STRANGER}\n").repeat(3));
+    assert_eq!(daemon.log_text("name"), "nobody\n");
+}
+
+#[test]
+fn g40_another_user_is_not_permitted() {
+    let daemon = Daemon::start("services: {web: {command: exec sleep 1000}}");
+    let status = || {
+        let mut client = daemon.client(&["status"]);
+        // Where the test runs may be closed to that user; only the socket is to refuse it.
+        client.uid(STRANGER).gid(STRANGER).current_dir("/");
+        finish(client.spawn().expect("the program, open to everyone"), "status as another user")
+    };
+    status().exits(7);
+    // Also when the way to the socket is open.
+    for (path, mode) in [("", 0o755), ("run", 0o755), ("run/section3.sock", 0o666)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(daemon.path(path), mode).expect("open");
+    }
+    status().exits(7);
+    daemon.answers();
+}
+
+/// A supervisor run by the stranger, with at most this many processes of that user.
+fn as_stranger(config: &str, processes: u32) -> Daemon {
+    let home = Home::new(config);
+    for path in ["", "run", "section3.yml"] {
+        std::os::unix::fs::chown(home.path(path), Some(STRANGER), Some(STRANGER)).expect("another owner");
+    }
+    let (user, limit) = (STRANGER.to_string(), format!("--nproc={processes}"));
+    let uid = ["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--no-new-privs", "--bounding-set=-all"];
+    Launch::new(home).under(&[&["prlimit", &limit][..], &uid].concat()).start()
+}
+
+#[test]
+fn it_works_as_an_ordinary_user_without_privileges() {
+    let daemon = as_stranger(
+        "services: {web: {command: 'id -u; exec sleep 1000'}, other: {command: id, user: root, restart: never}}",
+        100,
+    );
+    daemon.cli(&["wait", "web", "--for", "running"]).exits(0);
+    // What it may not do is a failed launch that says so.
+    let crash = daemon.events().until("crash", "other");
+    assert!(crash["data"]["message"].to_string().contains("root"), "{crash}");
+    daemon.cli(&["stop", "web"]).exits(0);
+    assert_eq!(daemon.log_text("web"), format!("{STRANGER}\n"));
+}
+
+#[test]
+fn g21_a_full_process_table_is_a_failed_launch_that_is_tried_again() {
+    let services: Vec<String> = (0..12).map(|n| format!("s{n}: {{command: [sleep, '1000']}}")).collect();
+    let config = format!("defaults: {{backoff: {{initial: 50ms, max: 50ms}}}}\nservices: {{{}}}", services.join(", "));
+    let daemon = as_stranger(&config, 8);
+    let mut events = daemon.events();
+    let crash = events.until_that("a launch that failed", |e| e["type"] == "crash");
+    let name = crash["service"].as_str().unwrap_or_default().to_owned();
+    assert!(crash["data"]["message"].is_string(), "{crash}");
+    let running = |all: &Value| -> Vec<String> {
+        let list = all["services"].as_array().cloned().unwrap_or_default();
+        list.iter().filter(|s| s["state"] == "running").filter_map(|s| s["name"].as_str().map(str::to_owned)).collect()
+    };
+    // All that run are stopped: what could not start then can.
+    let names = running(&daemon.json(&["status"]));
+    daemon.cli(&[vec!["stop"], names.iter().map(String::as_str).collect()].concat()).exits(0);
+    events.until("ready", &name);
+}
+
+#[test]
+fn a_missing_proc_is_said_and_survived() {
+    let script = "mount -t tmpfs none /proc && exec \"$@\"";
+    let home = Home::new("services: {web: {command: @web}}");
+    let mut daemon = Launch::new(home).under(&["unshare", "--mount", "sh", "-c", script, "sh"]).start();
+    let mut web = daemon.stage.actor("web");
+    daemon.cli(&["stop", "web"]).exits(0);
+    web.dies();
+}

@@ -1,0 +1,12 @@
+//! What the tests stand on: a supervisor in a corner of its own, its events, and children that do as they are told.
+
+pub mod daemon;
+pub mod deadline;
+pub mod events;
+pub mod home;
+pub mod lines;
+pub mod process;
+pub mod stage;
+
+pub use daemon::{Daemon, Launch};
+pub use home::Home;

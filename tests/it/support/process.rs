@@ -1,0 +1,64 @@
+//! What `/proc` knows about processes.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Sends a signal to one process that the caller knows to be its own; gone already is fine.
+pub fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// Processes (not zombies) that carry `NAME=value` in their environment, this one left out.
+pub fn with_variable(name: &str, value: &Path) -> Vec<i32> {
+    let wanted = format!("{name}={}", value.display());
+    let carries = |pid: &i32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|b| *b == 0).any(|entry| entry == wanted.as_bytes())
+    };
+    all().into_iter().filter(carries).collect()
+}
+
+/// What is known of one process, for messages.
+pub fn describe(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
+    format!("PID {pid}: {}", words.join(" "))
+}
+
+/// Whether the process exists and is not a zombie.
+pub fn is_alive(pid: i32) -> bool {
+    !matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+/// The direct children, zombies among them.
+pub fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+}
+
+/// The children that have ended and were not reaped.
+pub fn zombies_of(pid: i32) -> Vec<i32> {
+    children(pid).into_iter().filter(|child| state(*child) == Some('Z')).collect()
+}
+
+/// The open descriptors, in order.
+pub fn descriptors(pid: i32) -> Vec<u32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process");
+    let mut out: Vec<u32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    out.sort_unstable();
+    out
+}
+
+fn all() -> Vec<i32> {
+    let own = std::process::id().cast_signed();
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| *pid != own).collect()
+}
+
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].trim_start().chars().next()
+}

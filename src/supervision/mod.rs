@@ -5,6 +5,8 @@ pub mod graph;
 pub mod message;
 pub mod reload;
 pub mod service;
+#[cfg(test)]
+mod sim;
 pub mod supervisor;
 
 pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, Scope, ServiceId, Ticket, Wish};

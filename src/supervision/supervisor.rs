@@ -123,8 +123,8 @@ impl Supervisor {
         {
             self.kill_all(now);
         }
-        let due: Vec<ServiceId> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
-        for id in due {
+        // One after the other: what is due may bring what is due at once, such as a grace of 0 s.
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.tell(id, Event::Deadline, now);
         }
     }
@@ -151,7 +151,7 @@ impl Supervisor {
         if launches && self.is_stopping() {
             return Err(ShuttingDown);
         }
-        if launches {
+        if self.brings_dependencies(id, wish) {
             for dependency in self.graph.below(id) {
                 let needed = self.is_selected(dependency)
                     && self
@@ -165,6 +165,17 @@ impl Supervisor {
         }
         self.tell(id, order(wish, actor.clone(), ticket), now);
         Ok(())
+    }
+
+    /// Only where something will be launched, and not for a reload: an operator's stop survives it.
+    fn brings_dependencies(&self, id: ServiceId, wish: Wish) -> bool {
+        let Some(service) = self.services.get(&id).filter(|service| !service.is_removed()) else { return false };
+        match wish {
+            Wish::Start(StartReason::Reload) | Wish::Restart(StartReason::Reload) => false,
+            Wish::Start(_) => !matches!(service.word(), Word::Running | Word::Starting),
+            Wish::Restart(_) => true,
+            Wish::Stop { .. } | Wish::Kill | Wish::Retire => false,
+        }
     }
 
     // Shutdown
@@ -194,8 +205,8 @@ impl Supervisor {
     pub fn kill_all(&mut self, now: Moment) {
         let Phase::Stopping { kill_at, .. } = &mut self.phase else { return };
         *kill_at = None;
-        let all: Vec<ServiceId> = self.services.keys().copied().collect();
-        for id in all {
+        let alive: Vec<ServiceId> = self.services.iter().filter(|(_, service)| service.is_live()).map(|(id, _)| *id).collect();
+        for id in alive {
             self.tell(id, order(Wish::Kill, Actor::Supervisor, None), now);
         }
     }
@@ -251,31 +262,50 @@ impl Supervisor {
         let mut queue = VecDeque::from([(id, event)]);
         while let Some((id, event)) = queue.pop_front() {
             let Some(service) = self.services.get_mut(&id) else { continue };
-            let (word_before, deadline_before) = (service.word(), service.deadline());
+            let (word_before, was_stuck, deadline_before) = (service.word(), service.is_stuck(), service.deadline());
             let mut actions = Vec::new();
             service.on(event, now, &mut actions);
-            let (word, deadline, waiting) = (service.word(), service.deadline(), service.is_waiting());
-            if deadline != deadline_before {
-                self.deadlines.extend(deadline.map(|at| (at, id)));
-                deadline_before.map(|at| self.deadlines.remove(&(at, id)));
-            }
+            let (word, is_stuck, waiting) = (service.word(), service.is_stuck(), service.is_waiting());
+            self.reschedule(id, deadline_before);
             let forgotten = actions.iter().any(|action| matches!(action, Action::Forget));
             self.effects.extend(actions.into_iter().map(|action| Effect::Service(id, action)));
             if waiting {
                 queue.extend(self.gate(id).map(|gate| (id, Event::Gate(gate))));
             }
             if word != word_before {
-                for dependent in self.graph.dependents(id) {
-                    if self.services.get(dependent).is_some_and(Service::is_waiting) {
-                        queue.extend(self.gate(*dependent).map(|gate| (*dependent, Event::Gate(gate))));
-                    }
-                }
+                queue.extend(self.open_gates());
+            }
+            // A stuck one keeps its word, but nobody waits for it any more.
+            if (word, is_stuck) != (word_before, was_stuck) {
                 self.draw_consequences(id, now);
             }
             if forgotten {
                 self.forget(id);
             }
         }
+    }
+
+    /// Word for those who wait, as their present definitions have it: the graph is made of the newest ones.
+    fn open_gates(&self) -> Vec<(ServiceId, Event)> {
+        let waiting = self.services.iter().filter(|(_, service)| service.is_waiting());
+        waiting.filter_map(|(id, _)| Some((*id, Event::Gate(self.gate(*id)?)))).collect()
+    }
+
+    /// Follows a service's deadline.
+    pub(super) fn reschedule(&mut self, id: ServiceId, before: Option<Moment>) {
+        let deadline = self.services.get(&id).and_then(Service::deadline);
+        if deadline != before {
+            self.deadlines.extend(deadline.map(|at| (at, id)));
+            before.map(|at| self.deadlines.remove(&(at, id)));
+        }
+    }
+
+    /// Draws the consequences of a reload for those whom it did not order anything.
+    pub(super) fn follow_reload(&mut self, now: Moment) {
+        for (id, event) in self.open_gates() {
+            self.tell(id, event, now);
+        }
+        self.check_all_ended(now);
     }
 
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
@@ -337,17 +367,22 @@ impl Supervisor {
 
     /// Word about the dependencies of a service; `None` while one is to be waited for.
     fn gate(&self, id: ServiceId) -> Option<Gate> {
-        let service = self.services.get(&id)?;
+        if self.is_stopping() {
+            return None; // Nothing is launched any more; those who wait are told to stop one by one.
+        }
+        // A removed one waits for nothing but the order to stop.
+        let service = self.services.get(&id).filter(|service| !service.is_removed())?;
         let mut all_there = true;
         for dependency in &service.spec().definition.depends_on {
-            let Some((dep_id, dep)) = self.by_name(&dependency.name) else { continue };
+            // One that a reload removed is nothing to wait for, gone or not.
+            let Some((dep_id, dep)) = self.by_name(&dependency.name).filter(|(_, dep)| !dep.is_removed()) else { continue };
             let there = match (dep.word(), dependency.condition) {
                 (Word::Exited, _)
                 | (Word::Running, Condition::Started | Condition::Ready)
                 | (Word::Starting, Condition::Started) => true,
                 (Word::Failed, _) => return Some(Gate::Failed(format!("dependency {} failed", dependency.name))),
                 // Narrowed away by the selection: there is nothing to wait for.
-                (Word::Stopped, _) => !self.is_selected(dep_id) && dep.run() == Run::default(),
+                (Word::Stopped, _) => !self.is_selected(dep_id),
                 (Word::Running | Word::Starting, _) | (Word::Waiting | Word::Stopping | Word::Backoff, _) => false,
             };
             all_there &= there;

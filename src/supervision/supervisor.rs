@@ -151,6 +151,7 @@ impl Supervisor {
         if launches && self.is_stopping() {
             return Err(ShuttingDown);
         }
+        let mut events = Vec::new();
         if self.brings_dependencies(id, wish) {
             for dependency in self.graph.below(id) {
                 let needed = self.is_selected(dependency)
@@ -159,11 +160,12 @@ impl Supervisor {
                         .get(&dependency)
                         .is_some_and(|service| service.target() == Target::Down || service.word() == Word::Failed);
                 if needed {
-                    self.tell(dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None), now);
+                    events.push((dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None)));
                 }
             }
         }
-        self.tell(id, order(wish, actor.clone(), ticket), now);
+        events.push((id, order(wish, actor.clone(), ticket)));
+        self.tell_all(events, now);
         Ok(())
     }
 
@@ -259,8 +261,15 @@ impl Supervisor {
 
     /// Hands an event to one service and draws the consequences for the others.
     fn tell(&mut self, id: ServiceId, event: Event, now: Moment) {
-        let mut queue = VecDeque::from([(id, event)]);
+        self.tell_all(vec![(id, event)], now);
+    }
+
+    /// Hands on events that belong together. Gates are looked at after all of them, and as they are then: a service that
+    /// one event lets through must not be launched before the event that is about itself.
+    fn tell_all(&mut self, events: Vec<(ServiceId, Event)>, now: Moment) {
+        let mut queue: VecDeque<(ServiceId, Option<Event>)> = events.into_iter().map(|(id, event)| (id, Some(event))).collect();
         while let Some((id, event)) = queue.pop_front() {
+            let Some(event) = event.or_else(|| self.gate(id).map(Event::Gate)) else { continue };
             let Some(service) = self.services.get_mut(&id) else { continue };
             let (word_before, was_stuck, deadline_before) = (service.word(), service.is_stuck(), service.deadline());
             let mut actions = Vec::new();
@@ -270,10 +279,10 @@ impl Supervisor {
             let forgotten = actions.iter().any(|action| matches!(action, Action::Forget));
             self.effects.extend(actions.into_iter().map(|action| Effect::Service(id, action)));
             if waiting {
-                queue.extend(self.gate(id).map(|gate| (id, Event::Gate(gate))));
+                queue.push_back((id, None));
             }
             if word != word_before {
-                queue.extend(self.open_gates());
+                queue.extend(self.waiting().into_iter().map(|id| (id, None)));
             }
             // A stuck one keeps its word, but nobody waits for it any more.
             if (word, is_stuck) != (word_before, was_stuck) {
@@ -285,10 +294,9 @@ impl Supervisor {
         }
     }
 
-    /// Word for those who wait, as their present definitions have it: the graph is made of the newest ones.
-    fn open_gates(&self) -> Vec<(ServiceId, Event)> {
-        let waiting = self.services.iter().filter(|(_, service)| service.is_waiting());
-        waiting.filter_map(|(id, _)| Some((*id, Event::Gate(self.gate(*id)?)))).collect()
+    /// Those who wait. Not by the graph: that is made of the newest definitions, and they wait by their present ones.
+    fn waiting(&self) -> Vec<ServiceId> {
+        self.services.iter().filter(|(_, service)| service.is_waiting()).map(|(id, _)| *id).collect()
     }
 
     /// Follows a service's deadline.
@@ -302,8 +310,10 @@ impl Supervisor {
 
     /// Draws the consequences of a reload for those whom it did not order anything.
     pub(super) fn follow_reload(&mut self, now: Moment) {
-        for (id, event) in self.open_gates() {
-            self.tell(id, event, now);
+        for id in self.waiting() {
+            if let Some(gate) = self.gate(id) {
+                self.tell(id, Event::Gate(gate), now);
+            }
         }
         self.check_all_ended(now);
     }

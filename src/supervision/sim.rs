@@ -174,6 +174,11 @@ impl Sim {
 
     fn tick(&mut self) -> Verdict {
         self.note(|| "tick".to_owned());
+        for (id, service) in self.supervisor.services() {
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.may_be_forgiven(service.spec().policy.backoff.reset_after, self.now);
+            }
+        }
         self.supervisor.tick(self.now);
         self.settle()?;
         let deadline = self.supervisor.deadline();

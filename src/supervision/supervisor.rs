@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::graph::Graph;
-use super::message::{Action, Effect, Event, Fact, Gate, Order, ServiceId, Ticket, Wish};
+use super::message::{Action, Effect, Event, Fact, Gate, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{STUCK_AFTER, Service, Target};
 use crate::spec::{Condition, ExitWhen, Settings, Spec};
 use crate::value::{Moment, Run, ServiceName, duration};
@@ -118,14 +118,16 @@ impl Supervisor {
 
     /// Reports to everybody whose deadline has passed.
     pub fn tick(&mut self, now: Moment) {
-        if let Phase::Stopping { kill_at: Some(at), .. } = self.phase
-            && at <= now
-        {
-            self.kill_all(now);
-        }
         // One after the other: what is due may bring what is due at once, such as a grace of 0 s.
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.tell(id, Event::Deadline, now);
+        while self.deadline().is_some_and(|at| at <= now) {
+            match self.phase {
+                Phase::Stopping { kill_at: Some(at), .. } if at <= now => self.kill_all(now),
+                Phase::Running | Phase::Stopping { .. } => {
+                    if let Some((_, id)) = self.deadlines.first().copied() {
+                        self.tell(id, Event::Deadline, now);
+                    }
+                }
+            }
         }
     }
 
@@ -150,6 +152,12 @@ impl Supervisor {
         let launches = matches!(wish, Wish::Start(_) | Wish::Restart(_));
         if launches && self.is_stopping() {
             return Err(ShuttingDown);
+        }
+        if !self.services.contains_key(&id) {
+            // Forgotten a moment ago: it is as down as it can be.
+            let outcome = if launches { Outcome::Failed("it was removed".to_owned()) } else { Outcome::Unchanged };
+            self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, outcome))));
+            return Ok(());
         }
         let mut events = Vec::new();
         if self.brings_dependencies(id, wish) {

@@ -11,6 +11,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub(super) use self::cast::definition_of;
 use self::dice::Dice;
 use self::kernel::Kernel;
 use self::watch::{Verdict, Watch, hold};
@@ -230,8 +231,8 @@ impl Sim {
             self.watch(id).kill_is_ordered |= wish == Wish::Kill;
         }
         let accepted = self.supervisor.order(id, wish, &OPERATOR, Some(ticket), self.now).is_ok();
-        hold!(accepted || (launches && was_stopping), "{wish:?} was refused");
-        hold!(!accepted || !(launches && was_stopping), "{wish:?} was accepted during a shutdown");
+        let must_be_refused = launches && was_stopping;
+        hold!(accepted != must_be_refused, "{wish:?} was accepted: {accepted}");
         if !accepted {
             self.tickets.remove(&ticket);
             return self.settle();

@@ -6,6 +6,9 @@
 
 mod facts;
 mod orders;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod table;
 mod view;
 
 use std::sync::Arc;

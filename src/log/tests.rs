@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::spec::{Console, LogLimits};
+use crate::sys::clock::monotonic;
 use crate::value::{ByteSize, Moment, Run};
 
 const WEB: LogId = LogId(1);
@@ -32,13 +33,9 @@ struct Rig {
 }
 
 fn clock() -> (Clock, Arc<AtomicU64>) {
-    static START: OnceLock<Instant> = OnceLock::new();
     let skipped = Arc::new(AtomicU64::new(1));
     let theirs = Arc::clone(&skipped);
-    let read = move || {
-        let real = START.get_or_init(Instant::now).elapsed().as_nanos();
-        Moment::from_nanos(u64::try_from(real).expect("u64") + theirs.load(Ordering::Relaxed))
-    };
+    let read = move || Moment::from_nanos(monotonic().as_nanos() + theirs.load(Ordering::Relaxed));
     (Box::new(read), skipped)
 }
 

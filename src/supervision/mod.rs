@@ -1,10 +1,16 @@
 //! Floor 2: decisions. Pure: time is an argument, effects are values.
 
 pub mod backoff;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod cases;
 pub mod graph;
 pub mod message;
 pub mod reload;
 pub mod service;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod sim;
 pub mod supervisor;
 
 pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, Scope, ServiceId, Ticket, Wish};

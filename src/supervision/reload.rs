@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::message::{Action, Effect, ServiceId, Ticket, Wish};
+use super::message::{Action, Effect, Outcome, ServiceId, Ticket, Wish};
 use super::supervisor::Supervisor;
 use crate::spec::{self, Spec};
 use crate::value::{Moment, ServiceName};
@@ -99,19 +99,25 @@ impl Supervisor {
         self.link();
         self.tell_reload(&plan, actor);
         for (id, wish, ticket) in wishes {
-            // Not refused: a reload is refused as a whole while the supervisor shuts down.
-            let _ = self.order(id, wish, actor, Some(ticket), now);
+            if self.order(id, wish, actor, Some(ticket), now).is_err() {
+                // An essential service of the new file ended at once, and the shutdown began between two orders.
+                let refused = Outcome::Failed("the supervisor shuts down".to_owned());
+                self.effects.push(Effect::Service(id, Action::Answer(ticket, refused)));
+            }
         }
+        self.follow_reload(now);
         steps
     }
 
     fn revise(&mut self, id: ServiceId, new: Arc<spec::Service>, change: Change, apply: bool) -> Option<Wish> {
         self.mark_removed(id, false);
         let service = self.services.get_mut(&id)?;
+        let deadline_before = service.deadline();
         let mut actions = Vec::new();
         service.revise(new, &mut actions);
         let restart = apply && change == Change::Definition && service.is_live();
         let returned = change == Change::Added;
+        self.reschedule(id, deadline_before);
         self.effects.extend(actions.into_iter().map(|action: Action| Effect::Service(id, action)));
         match (returned, restart) {
             (true, _) => Some(Wish::Start(StartReason::Reload)),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::graph::Graph;
-use super::message::{Action, Effect, Event, Fact, Gate, Order, ServiceId, Ticket, Wish};
+use super::message::{Action, Effect, Event, Fact, Gate, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{STUCK_AFTER, Service, Target};
 use crate::spec::{Condition, ExitWhen, Settings, Spec};
 use crate::value::{Moment, Run, ServiceName, duration};
@@ -118,14 +118,16 @@ impl Supervisor {
 
     /// Reports to everybody whose deadline has passed.
     pub fn tick(&mut self, now: Moment) {
-        if let Phase::Stopping { kill_at: Some(at), .. } = self.phase
-            && at <= now
-        {
-            self.kill_all(now);
-        }
-        let due: Vec<ServiceId> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
-        for id in due {
-            self.tell(id, Event::Deadline, now);
+        // One after the other: what is due may bring what is due at once, such as a grace of 0 s.
+        while self.deadline().is_some_and(|at| at <= now) {
+            match self.phase {
+                Phase::Stopping { kill_at: Some(at), .. } if at <= now => self.kill_all(now),
+                Phase::Running | Phase::Stopping { .. } => {
+                    if let Some((_, id)) = self.deadlines.first().copied() {
+                        self.tell(id, Event::Deadline, now);
+                    }
+                }
+            }
         }
     }
 
@@ -151,7 +153,14 @@ impl Supervisor {
         if launches && self.is_stopping() {
             return Err(ShuttingDown);
         }
-        if launches {
+        if !self.services.contains_key(&id) {
+            // Forgotten a moment ago: it is as down as it can be.
+            let outcome = if launches { Outcome::Failed("it was removed".to_owned()) } else { Outcome::Unchanged };
+            self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, outcome))));
+            return Ok(());
+        }
+        let mut events = Vec::new();
+        if self.brings_dependencies(id, wish) {
             for dependency in self.graph.below(id) {
                 let needed = self.is_selected(dependency)
                     && self
@@ -159,11 +168,12 @@ impl Supervisor {
                         .get(&dependency)
                         .is_some_and(|service| service.target() == Target::Down || service.word() == Word::Failed);
                 if needed {
-                    self.tell(dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None), now);
+                    events.push((dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None)));
                 }
             }
         }
-        self.tell(id, order(wish, actor.clone(), ticket), now);
+        events.push((id, order(wish, actor.clone(), ticket)));
+        self.tell_all(events, now);
         Ok(())
     }
 
@@ -171,6 +181,17 @@ impl Supervisor {
     pub fn drop_ticket(&mut self, ticket: Ticket) {
         for service in self.services.values_mut() {
             service.drop_ticket(ticket);
+        }
+    }
+
+    /// Only where something will be launched, and not for a reload: an operator's stop survives it.
+    fn brings_dependencies(&self, id: ServiceId, wish: Wish) -> bool {
+        let Some(service) = self.services.get(&id).filter(|service| !service.is_removed()) else { return false };
+        match wish {
+            Wish::Start(StartReason::Reload) | Wish::Restart(StartReason::Reload) => false,
+            Wish::Start(_) => !matches!(service.word(), Word::Running | Word::Starting),
+            Wish::Restart(_) => true,
+            Wish::Stop { .. } | Wish::Kill | Wish::Retire => false,
         }
     }
 
@@ -201,8 +222,8 @@ impl Supervisor {
     pub fn kill_all(&mut self, now: Moment) {
         let Phase::Stopping { kill_at, .. } = &mut self.phase else { return };
         *kill_at = None;
-        let all: Vec<ServiceId> = self.services.keys().copied().collect();
-        for id in all {
+        let alive: Vec<ServiceId> = self.services.iter().filter(|(_, service)| service.is_live()).map(|(id, _)| *id).collect();
+        for id in alive {
             self.tell(id, order(Wish::Kill, Actor::Supervisor, None), now);
         }
     }
@@ -255,34 +276,61 @@ impl Supervisor {
 
     /// Hands an event to one service and draws the consequences for the others.
     fn tell(&mut self, id: ServiceId, event: Event, now: Moment) {
-        let mut queue = VecDeque::from([(id, event)]);
+        self.tell_all(vec![(id, event)], now);
+    }
+
+    /// Hands on events that belong together. Gates are looked at after all of them, and as they are then: a service that
+    /// one event lets through must not be launched before the event that is about itself.
+    fn tell_all(&mut self, events: Vec<(ServiceId, Event)>, now: Moment) {
+        let mut queue: VecDeque<(ServiceId, Option<Event>)> = events.into_iter().map(|(id, event)| (id, Some(event))).collect();
         while let Some((id, event)) = queue.pop_front() {
+            let Some(event) = event.or_else(|| self.gate(id).map(Event::Gate)) else { continue };
             let Some(service) = self.services.get_mut(&id) else { continue };
-            let (word_before, deadline_before) = (service.word(), service.deadline());
+            let (word_before, was_stuck, deadline_before) = (service.word(), service.is_stuck(), service.deadline());
             let mut actions = Vec::new();
             service.on(event, now, &mut actions);
-            let (word, deadline, waiting) = (service.word(), service.deadline(), service.is_waiting());
-            if deadline != deadline_before {
-                self.deadlines.extend(deadline.map(|at| (at, id)));
-                deadline_before.map(|at| self.deadlines.remove(&(at, id)));
-            }
+            let (word, is_stuck, waiting) = (service.word(), service.is_stuck(), service.is_waiting());
+            self.reschedule(id, deadline_before);
             let forgotten = actions.iter().any(|action| matches!(action, Action::Forget));
             self.effects.extend(actions.into_iter().map(|action| Effect::Service(id, action)));
             if waiting {
-                queue.extend(self.gate(id).map(|gate| (id, Event::Gate(gate))));
+                queue.push_back((id, None));
             }
             if word != word_before {
-                for dependent in self.graph.dependents(id) {
-                    if self.services.get(dependent).is_some_and(Service::is_waiting) {
-                        queue.extend(self.gate(*dependent).map(|gate| (*dependent, Event::Gate(gate))));
-                    }
-                }
+                queue.extend(self.waiting().into_iter().map(|id| (id, None)));
+            }
+            // A stuck one keeps its word, but nobody waits for it any more.
+            if (word, is_stuck) != (word_before, was_stuck) {
                 self.draw_consequences(id, now);
             }
             if forgotten {
                 self.forget(id);
             }
         }
+    }
+
+    /// Those who wait. Not by the graph: that is made of the newest definitions, and they wait by their present ones.
+    fn waiting(&self) -> Vec<ServiceId> {
+        self.services.iter().filter(|(_, service)| service.is_waiting()).map(|(id, _)| *id).collect()
+    }
+
+    /// Follows a service's deadline.
+    pub(super) fn reschedule(&mut self, id: ServiceId, before: Option<Moment>) {
+        let deadline = self.services.get(&id).and_then(Service::deadline);
+        if deadline != before {
+            self.deadlines.extend(deadline.map(|at| (at, id)));
+            before.map(|at| self.deadlines.remove(&(at, id)));
+        }
+    }
+
+    /// Draws the consequences of a reload for those whom it did not order anything.
+    pub(super) fn follow_reload(&mut self, now: Moment) {
+        for id in self.waiting() {
+            if let Some(gate) = self.gate(id) {
+                self.tell(id, Event::Gate(gate), now);
+            }
+        }
+        self.check_all_ended(now);
     }
 
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
@@ -344,17 +392,22 @@ impl Supervisor {
 
     /// Word about the dependencies of a service; `None` while one is to be waited for.
     fn gate(&self, id: ServiceId) -> Option<Gate> {
-        let service = self.services.get(&id)?;
+        if self.is_stopping() {
+            return None; // Nothing is launched any more; those who wait are told to stop one by one.
+        }
+        // A removed one waits for nothing but the order to stop.
+        let service = self.services.get(&id).filter(|service| !service.is_removed())?;
         let mut all_there = true;
         for dependency in &service.spec().definition.depends_on {
-            let Some((dep_id, dep)) = self.by_name(&dependency.name) else { continue };
+            // One that a reload removed is nothing to wait for, gone or not.
+            let Some((dep_id, dep)) = self.by_name(&dependency.name).filter(|(_, dep)| !dep.is_removed()) else { continue };
             let there = match (dep.word(), dependency.condition) {
                 (Word::Exited, _)
                 | (Word::Running, Condition::Started | Condition::Ready)
                 | (Word::Starting, Condition::Started) => true,
                 (Word::Failed, _) => return Some(Gate::Failed(format!("dependency {} failed", dependency.name))),
                 // Narrowed away by the selection: there is nothing to wait for.
-                (Word::Stopped, _) => !self.is_selected(dep_id) && dep.run() == Run::default(),
+                (Word::Stopped, _) => !self.is_selected(dep_id),
                 (Word::Running | Word::Starting, _) | (Word::Waiting | Word::Stopping | Word::Backoff, _) => false,
             };
             all_there &= there;

@@ -4,6 +4,8 @@
 //! `SECTION3_BENCH_DIR`, else `target/`, for a tmpfs would say nothing about ext4. Ratios count, absolute times do not.
 //! `cargo bench --bench pump -- ROUNDS` sets the rounds (5), a word after it picks the tables; figures are medians, the stall is the worst.
 
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock and paces its writers")]
+
 use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,10 +1,12 @@
 //! What the machine makes of what became true.
 
+use std::time::Duration;
+
 use super::{Cause, Chain, Life, Service, State, Target};
 use crate::spec;
 use crate::supervision::message::{Action, Fact, LastEnd, Outcome, Remains};
 use crate::value::{ExitStatus, Moment, Signal, duration};
-use crate::wire::event::{Actor, EndedBy, Ending, ExitFacts, Kind, Next, ReadyBy, StartReason, StopReason};
+use crate::wire::event::{Actor, EndedBy, Ending, ExitFacts, Kind, LaunchFacts, Next, ReadyBy, StartReason};
 
 impl Service {
     pub(super) fn learn(&mut self, fact: Fact, now: Moment, out: &mut Vec<Action>) {
@@ -29,6 +31,10 @@ impl Service {
                 }
             }
             Fact::Ready(by) => {
+                if matches!(self.state, State::Launching(_)) {
+                    // Its own note overtook the kernel's that its program runs.
+                    self.executed(now, out);
+                }
                 if let State::Starting(life, _) = &self.state {
                     let life = life.clone();
                     self.up(life, by, now, out);
@@ -54,7 +60,9 @@ impl Service {
     }
 
     fn executed(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let Some(life) = self.life_mut() else { return };
+        let Some(life) = self.life_mut().filter(|life| life.executed_at.is_none()) else {
+            return; // Known already.
+        };
         life.executed_at = Some(now);
         let pid = life.pid.unwrap_or_default();
         let argv = self.spec.definition.command.argv().into();
@@ -72,13 +80,11 @@ impl Service {
         // Otherwise somebody wanted its end before its program ran: it has its signal and will go.
     }
 
-    fn up(&mut self, life: Life, by: ReadyBy, now: Moment, out: &mut Vec<Action>) {
+    fn up(&mut self, mut life: Life, by: ReadyBy, now: Moment, out: &mut Vec<Action>) {
         let pid = life.pid.unwrap_or_default();
-        let began = life.executed_at.unwrap_or(life.since);
-        let forgiving = self.attempts > 0 || self.chain.is_some();
-        let steady_at = forgiving.then(|| began + self.spec.policy.backoff.reset_after);
-        self.tell(Kind::Ready { pid, startup_ms: duration::millis(now.since(began)), by }, out);
-        self.state = State::Up { life, ready_at: now, steady_at };
+        life.was_ready = true;
+        self.tell(Kind::Ready { pid, startup_ms: duration::millis(now.since(life.began())), by }, out);
+        self.state = State::Up { life, ready_at: now, forgives: self.attempts > 0 || self.chain.is_some() };
         if self.spec.policy.health.is_some() {
             out.push(Action::WatchHealth(self.run));
         }
@@ -108,38 +114,23 @@ impl Service {
             // Concluded before.
             State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => return,
         };
-        let (status, ended_at) = match life.exited {
-            Some((status, at)) => (Some(status), at),
-            None => (None, now),
+        let ended_at = life.exited.map_or(now, |(_, at)| at);
+        let uptime = ended_at.since(life.began());
+        let ending = ending_of(&life, cause, uptime, remains);
+        let status = match &ending {
+            Some(Ending::Exit(facts)) => Some(facts.status.0),
+            Some(Ending::Launch(_)) | None => None,
         };
-        let status = if life.failure.is_some() { None } else { status };
-        let began = life.executed_at.unwrap_or(life.since);
-        let uptime = ended_at.since(began);
-        let asked = cause != Cause::Died;
-        let ending = match (status, &life.failure) {
-            (_, Some(facts)) => Some(Ending::Launch(facts.clone())),
-            (Some(status), None) => Some(Ending::Exit(ExitFacts {
-                pid: life.pid.unwrap_or_default(),
-                status: EndedBy(status),
-                oom: !asked && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. }),
-                uptime_ms: duration::millis(uptime),
-                stop_requested: asked,
-                max_rss_bytes: remains.max_rss_bytes,
-                cpu_user_ms: duration::millis(remains.cpu_user),
-                cpu_sys_ms: duration::millis(remains.cpu_sys),
-                log_tail: remains.log_tail,
-            })),
-            // It was called off before there was a process.
-            (None, None) => None,
-        };
-        if let (Some(Ending::Exit(facts)), Some(_)) = (&ending, life.executed_at) {
-            self.tell(Kind::Exit(facts.clone()), out);
+        // Before the end is told, so that nothing comes between `exit` and `crash`. A run that was never ready forgives
+        // nothing, however long it took not to be.
+        if life.was_ready && uptime >= self.spec.policy.backoff.reset_after {
+            self.recover(life.began(), out);
         }
-        if ending.is_some() {
+        if let Some(ending) = &ending {
+            if let Ending::Exit(facts) = ending {
+                self.tell(Kind::Exit(facts.clone()), out);
+            }
             self.last = Some(LastEnd { status, at: ended_at, uptime, launch: life.failure });
-        }
-        if life.executed_at.is_some() && uptime >= self.spec.policy.backoff.reset_after {
-            self.recover(began, out);
         }
         let crash = ending.filter(|ending| match cause {
             Cause::Ordered(_) => false,
@@ -160,7 +151,7 @@ impl Service {
             Cause::Ordered(reason) => Some(reason),
             Cause::Died | Cause::NotReady | Cause::Unhealthy => None,
         };
-        let stop_reason = ordered.or_else(|| (self.target == Target::Down).then_some(StopReason::Manual));
+        let stop_reason = if self.target == Target::Down { Some(self.down_reason) } else { ordered };
         if let Some(reason) = stop_reason {
             let took_ms = duration::millis(now.since(asked_at));
             self.chain = None;
@@ -245,6 +236,30 @@ impl Service {
         self.answer(&outcome, out);
         if self.removed {
             out.push(Action::Forget);
+        }
+    }
+}
+
+/// How a run ended; `None` where it was called off before its program ran.
+fn ending_of(life: &Life, cause: Cause, uptime: Duration, remains: Remains) -> Option<Ending> {
+    let asked = cause != Cause::Died;
+    match (&life.failure, life.exited, life.executed_at) {
+        (Some(facts), _, _) => Some(Ending::Launch(facts.clone())),
+        (None, Some((status, _)), Some(_)) => Some(Ending::Exit(ExitFacts {
+            pid: life.pid.unwrap_or_default(),
+            status: EndedBy(status),
+            oom: !asked && matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. }),
+            uptime_ms: duration::millis(uptime),
+            stop_requested: asked,
+            max_rss_bytes: remains.max_rss_bytes,
+            cpu_user_ms: duration::millis(remains.cpu_user),
+            cpu_sys_ms: duration::millis(remains.cpu_sys),
+            log_tail: remains.log_tail,
+        })),
+        (None, None, _) | (None, Some(_), None) if asked => None,
+        (None, exited, _) => {
+            let how = exited.map_or_else(|| "nothing is known of it".to_owned(), |(status, _)| status.to_string());
+            Some(Ending::Launch(LaunchFacts { stage: "exec", message: format!("it ended before its program ran: {how}") }))
         }
     }
 }

@@ -6,6 +6,9 @@
 
 mod facts;
 mod orders;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod table;
 mod view;
 
 use std::sync::Arc;
@@ -42,8 +45,8 @@ enum State {
     Launching(Life),
     /// The program runs and is not ready yet.
     Starting(Life, Moment),
-    /// The program runs and is ready. `steady_at`: when the crashes before are forgiven.
-    Up { life: Life, ready_at: Moment, steady_at: Option<Moment> },
+    /// The program runs and is ready. `forgives`: a run of `reset_after` has something to forgive.
+    Up { life: Life, ready_at: Moment, forgives: bool },
     /// Asked to end politely.
     Stopping { life: Life, cause: Cause, asked_at: Moment, kill_at: Moment },
     /// What is left got SIGKILL.
@@ -71,6 +74,19 @@ struct Life {
     exited: Option<(ExitStatus, Moment)>,
     /// Why its program never ran.
     failure: Option<LaunchFacts>,
+    /// Whether it was ever ready.
+    was_ready: bool,
+}
+
+impl Life {
+    const fn new(since: Moment) -> Self {
+        Self { since, executed_at: None, pid: None, exited: None, failure: None, was_ready: false }
+    }
+
+    /// When its program began to run; before that, when its launch was ordered.
+    fn began(&self) -> Moment {
+        self.executed_at.unwrap_or(self.since)
+    }
 }
 
 /// Why a run ends. Only an ordered end skips the backoff.
@@ -107,6 +123,8 @@ pub struct Service {
     actor: Actor,
     /// An operator's word came while the run was ending: no backoff after it.
     explicit: bool,
+    /// Why it is to be down, while its target is down.
+    down_reason: StopReason,
     retired: bool,
     removed: bool,
     /// Ends in a row without a run of `reset_after`; what the backoff counts.
@@ -131,6 +149,7 @@ impl Service {
             reason: StartReason::Boot,
             actor: Actor::Supervisor,
             explicit: false,
+            down_reason: StopReason::Manual,
             retired: false,
             removed: false,
             attempts: 0,
@@ -155,11 +174,11 @@ impl Service {
 
     /// When [`Event::Deadline`] is due.
     #[must_use]
-    pub const fn deadline(&self) -> Option<Moment> {
+    pub fn deadline(&self) -> Option<Moment> {
         match &self.state {
             State::Down | State::Waiting | State::Launching(_) | State::Ended | State::Failed(_) => None,
             State::Starting(_, until) | State::Backoff(until) | State::Killing { until, .. } => Some(*until),
-            State::Up { steady_at, .. } => *steady_at,
+            State::Up { life, forgives, .. } => forgives.then(|| life.began() + self.spec.policy.backoff.reset_after),
             State::Stopping { kill_at, .. } => Some(*kill_at),
             State::Stuck { report_at, .. } => Some(*report_at),
         }
@@ -174,7 +193,7 @@ impl Service {
         match gate {
             Gate::Open => {
                 self.run = self.run.next();
-                self.state = State::Launching(Life { since: now, executed_at: None, pid: None, exited: None, failure: None });
+                self.state = State::Launching(Life::new(now));
                 out.push(Action::Launch(self.run));
             }
             Gate::Failed(message) => self.fail(message, out),
@@ -190,7 +209,7 @@ impl Service {
         match &self.state {
             State::Starting(..) => self.begin_stop(Cause::NotReady, None, now, out),
             State::Up { life, .. } => {
-                let began = life.executed_at.unwrap_or(life.since);
+                let began = life.began();
                 self.recover(began, out);
             }
             State::Stopping { life, cause, asked_at, .. } => {
@@ -264,8 +283,8 @@ impl Service {
 
     /// A run was long enough: the crashes before it are forgiven.
     fn recover(&mut self, began: Moment, out: &mut Vec<Action>) {
-        if let State::Up { steady_at, .. } = &mut self.state {
-            *steady_at = None;
+        if let State::Up { forgives, .. } = &mut self.state {
+            *forgives = false;
         }
         if let Some(chain) = self.chain.take() {
             let down_ms = duration::millis(began.since(chain.since));

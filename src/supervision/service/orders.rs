@@ -10,6 +10,12 @@ use crate::wire::event::{Actor, EndedBy, Kind, StartReason, StopReason};
 impl Service {
     pub(super) fn obey(&mut self, order: Order, now: Moment, out: &mut Vec<Action>) {
         let Order { wish, actor, ticket } = order;
+        if matches!(wish, Wish::Start(_) | Wish::Restart(_))
+            && let Some(refusal) = self.refusal()
+        {
+            out.extend(ticket.map(|ticket| Action::Answer(ticket, Outcome::Failed(refusal.to_owned()))));
+            return;
+        }
         match wish {
             Wish::Start(reason) => {
                 self.want(Target::Up, &actor, ticket, out);
@@ -25,10 +31,20 @@ impl Service {
                 self.stop(reason, within, now, out);
             }
             Wish::Kill => {
-                self.target = Target::Down;
+                self.want(Target::Down, &actor, ticket, out);
+                self.actor = actor;
                 self.kill_now(now, out);
             }
-            Wish::Retire => self.retire(now, out),
+            Wish::Retire => self.retire(actor, now, out),
+        }
+    }
+
+    /// Why it can never be launched again, if so.
+    const fn refusal(&self) -> Option<&'static str> {
+        match (self.retired, self.removed) {
+            (true, _) => Some("the supervisor shuts down"),
+            (false, true) => Some("a reload removed it; it is forgotten as soon as it is gone"),
+            (false, false) => None,
         }
     }
 
@@ -43,7 +59,7 @@ impl Service {
 
     fn start(&mut self, reason: StartReason, actor: Actor, out: &mut Vec<Action>) {
         match &mut self.state {
-            State::Down | State::Backoff(_) | State::Ended | State::Failed(_) => {
+            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => {
                 self.adopt_fresh();
                 self.forgive_backoff();
                 self.reason = reason;
@@ -51,7 +67,7 @@ impl Service {
                 self.wait();
             }
             // Under way already: this wish joins the one before.
-            State::Waiting | State::Launching(_) | State::Starting(..) => {}
+            State::Launching(_) | State::Starting(..) => {}
             State::Up { .. } => self.answer(&Outcome::Unchanged, out),
             State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. } => {
                 self.explicit = true;
@@ -80,6 +96,7 @@ impl Service {
     }
 
     fn stop(&mut self, reason: StopReason, within: Option<Duration>, now: Moment, out: &mut Vec<Action>) {
+        self.down_reason = reason;
         match &mut self.state {
             State::Down => self.settle_down(out, Outcome::Unchanged),
             State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => {
@@ -108,39 +125,52 @@ impl Service {
     }
 
     fn kill_now(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let reason = if self.retired { StopReason::Shutdown } else { StopReason::Manual };
         match &self.state {
-            // Nothing is alive.
-            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => {}
+            // There is nothing to kill, or it got SIGKILL already: a second one does no more than the first.
+            State::Down
+            | State::Waiting
+            | State::Backoff(_)
+            | State::Ended
+            | State::Failed(_)
+            | State::Killing { .. }
+            | State::Stuck { .. } => self.stop(reason, None, now, out),
             State::Launching(life) | State::Starting(life, _) | State::Up { life, .. } => {
                 let life = life.clone();
-                self.kill(life, Cause::Ordered(StopReason::Shutdown), now, true, now, out);
+                self.down_reason = reason;
+                self.kill(life, Cause::Ordered(reason), now, true, now, out);
             }
             State::Stopping { life, cause, asked_at, .. } => {
                 let (life, cause, asked_at) = (life.clone(), *cause, *asked_at);
+                self.down_reason = reason;
                 self.kill(life, cause, asked_at, true, now, out);
             }
-            // Done already; a second SIGKILL does no more than the first.
-            State::Killing { .. } | State::Stuck { .. } => {}
         }
     }
 
-    fn retire(&mut self, now: Moment, out: &mut Vec<Action>) {
+    fn retire(&mut self, actor: Actor, now: Moment, out: &mut Vec<Action>) {
         self.retired = true;
         match self.state {
-            State::Waiting | State::Backoff(_) => {
-                self.want(Target::Down, &Actor::Supervisor, None, out);
+            // On their way to another launch, which there will not be.
+            State::Waiting | State::Backoff(_) | State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. }
+                if self.target == Target::Up =>
+            {
+                self.want(Target::Down, &actor, None, out);
+                self.actor = actor;
                 self.stop(StopReason::Shutdown, None, now, out);
             }
-            // Over already: the shutdown's exit code still needs to know how. Or alive: stopped in its turn.
-            State::Down
+            // Going down as somebody wished. Or over: the word for how stays. Or alive: stopped in its turn.
+            State::Waiting
+            | State::Backoff(_)
+            | State::Stopping { .. }
+            | State::Killing { .. }
+            | State::Stuck { .. }
+            | State::Down
             | State::Ended
             | State::Failed(_)
             | State::Launching(_)
             | State::Starting(..)
-            | State::Up { .. }
-            | State::Stopping { .. }
-            | State::Killing { .. }
-            | State::Stuck { .. } => {}
+            | State::Up { .. } => {}
         }
     }
 }

@@ -92,6 +92,6 @@ fn told(fault: &Fault) -> String {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod conversation_tests;
+#[cfg(test)]
+mod tests;

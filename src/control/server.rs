@@ -164,7 +164,10 @@ async fn converse(stream: UnixStream, owner: u32, calls: &mpsc::Sender<Call>) {
             }
             Err(fault) => answer.refuse(&fault),
         }
-        if forward(waiting, &mut reader, &mut unread, &mut writer, form).await.is_err() || form == Form::Plain || line.len() > MAX_LINE {
+        if forward(waiting, &mut reader, &mut unread, &mut writer, form).await.is_err()
+            || form == Form::Plain
+            || line.len() > MAX_LINE
+        {
             return;
         }
     }

@@ -10,13 +10,15 @@ use super::settings;
 use super::tree::Node;
 use crate::spec::{Condition, Dependency, Restart, Settings, Spec};
 use crate::value::ServiceName;
-use crate::value::nearest::nearest;
 
 const TOP: Keys = Keys {
     known: &["defaults", "services", "supervisor"],
     foreign: &[("programs", "services"), ("processes", "services"), ("settings", "supervisor"), ("x-defaults", "defaults")],
     rule: "a config is a map with `services`; write `services: {}` to run none",
 };
+
+/// Cycles named one by one; each may be as long as the file.
+const CYCLES: usize = 100;
 
 /// Services named in a message about a cycle; a longer one is cut in the middle.
 const CYCLE_SHOWN: usize = 20;
@@ -89,7 +91,7 @@ impl<'a> Graph<'a> {
             edges.push(needs);
             all.push(good);
         }
-        for cycle in cycle::cycles(&edges) {
+        for cycle in cycle::cycles(&edges, CYCLES) {
             self.note_cycle(&cycle, report);
         }
         all
@@ -99,8 +101,7 @@ impl<'a> Graph<'a> {
     fn known(&self, at: usize, wanted: &Wanted, report: &mut Report<'_>) -> Option<usize> {
         let name = shown(&wanted.name);
         let Some(&to) = self.index.get(wanted.name.as_str()) else {
-            let others = self.services.iter().map(|(name, _)| *name).filter(|name| *name != self.services[at].0);
-            let meant = nearest(&wanted.name, others).map(shown);
+            let meant = report.meant(&wanted.name, self.services.iter().map(|(name, _)| *name)).map(shown);
             report.note(wanted.spot.clone(), format!("found `{name}`; no such service"), meant.as_deref());
             return None;
         };

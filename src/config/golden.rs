@@ -196,6 +196,19 @@ and 3 more";
 }
 
 #[test]
+fn a_hint_is_a_key_that_is_allowed_there() {
+    for (text, hint) in [
+        ("defaults: {cwd: /}\nservices: {}\n", Some("dir")),
+        ("defaults: {after: [a]}\nservices: {}\n", None),
+        ("services: {a: {command: a, after: [b]}}\n", Some("depends_on")),
+        ("services: {a: {command: a, health: {file: x, regex: y}}}\n", None),
+    ] {
+        let problems = read(text).expect_err(text).problems;
+        assert_eq!(problems[0].nearest.as_deref(), hint, "{text}");
+    }
+}
+
+#[test]
 fn a_selection_is_made_among_all_services() {
     let text = "services: {a: {command: a}, b: {command: b}}\nsupervisor: {select: {env: ONLY, unknown: warn}}\n";
     let with = |only: &'static str| parse(text, "F", &move |name| (name == "ONLY").then(|| only.to_owned()));
@@ -217,4 +230,37 @@ fn files_as_they_are_named() {
     let path = folder.path().join("section3.yml");
     std::fs::write(&path, "services: {}\n").expect("file");
     assert!(load(&path, &env).is_ok());
+}
+
+/// Nothing that a slip or a broken disk can write makes the reader panic or point outside of the file.
+#[test]
+fn broken_bytes_give_a_spec_or_a_place() {
+    let whole = "defaults: &d {dir: /x, env: {A: '1', B: \"\\x41\"}}\nservices:\n  web: # é\n    command: |\n      a\n      b\n    \
+                 depends_on: [db]\n    limits: {nofile: 5}\n  ? db\n  : {command: [x, 1.10, ~], ready: {tcp: \"a:1\"}}\n";
+    let pieces = [
+        "[", "{", "]", "}", ":", "- ", "? ", "\n", "\t", "&x ", "*x", "!", "'", "\"", "|", "#", "---\n", "...\n", "%", "@", "é",
+        "\u{feff}", "<<: *d", "~", "${A", "",
+    ];
+    // A linear congruential generator (Knuth, MMIX): the same histories at each run.
+    let mut state = 1_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    assert!(read(whole).is_err_and(|p| p.problems.len() == 1 && p.problems[0].path == "services.db.command[2]"));
+    for _ in 0..5_000 {
+        let mut text: Vec<char> = whole.chars().collect();
+        for _ in 0..=random(4) {
+            let at = random(text.len());
+            let end = (at + random(6)).min(text.len());
+            text.splice(at..end, pieces[random(pieces.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        let Err(problems) = read(&text) else { continue };
+        assert!(!problems.problems.is_empty(), "{text}");
+        for problem in problems.problems {
+            // The library puts a missing end on the line after the last.
+            assert!(problem.line.is_none_or(|line| line <= text.split('\n').count() + 1), "{problem}: {text}");
+        }
+    }
 }

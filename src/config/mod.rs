@@ -54,12 +54,17 @@ pub fn load(path: &Path, env: Environment<'_>) -> Result<Spec, Problems> {
 ///
 /// Everything that is wrong, in the order of the text; never empty.
 pub fn parse(text: &str, file: &str, env: Environment<'_>) -> Result<Spec, Problems> {
-    let root = tree::read(text).map_err(|wrong| Problems::of_syntax(file, wrong))?;
     let folder = Path::new(file).parent().unwrap_or(Path::new(""));
-    let mut report = reader::Report::new(env, folder);
-    let spec = check::spec(&root, &mut report);
-    match (spec, report.into_findings()) {
-        (Some(spec), findings) if findings.list.is_empty() => Ok(spec),
-        (_, findings) => Err(Problems::of_text(file, text, findings)),
+    let check = |root: &tree::Node| {
+        let mut report = reader::Report::new(env, folder);
+        let spec = check::spec(root, &mut report);
+        let findings = report.into_findings();
+        spec.filter(|_| findings.list.is_empty()).ok_or(findings)
+    };
+    let of_syntax = |wrong| Problems::of_syntax(file, wrong);
+    // A good file is on the boot path and is read once; only a wrong one is read again for the places.
+    if let Ok(spec) = check(&tree::skim(text).map_err(of_syntax)?) {
+        return Ok(spec);
     }
+    check(&tree::read(text).map_err(of_syntax)?).map_err(|findings| Problems::of_text(file, text, findings))
 }

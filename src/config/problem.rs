@@ -46,6 +46,12 @@ impl Problems {
         Self { problems: vec![problem], more: 0 }
     }
 
+    /// The reading itself failed; a fault of ours.
+    #[must_use]
+    pub fn internal(file: &str, message: String) -> Self {
+        Self::of_file(file, message)
+    }
+
     /// Text that is no YAML.
     pub(super) fn of_syntax(file: &str, wrong: Syntax) -> Self {
         let mut problems = Self::of_file(file, wrong.message);

@@ -14,6 +14,10 @@ use crate::value::{ByteSize, duration};
 /// Findings kept in memory; a file of a megabyte can be wrong in half a million places.
 const KEPT: usize = 10_000;
 
+/// Words compared in the search for the one that was meant, at about a microsecond each: a file in which every name is
+/// wrong would otherwise take minutes.
+const COMPARED: usize = 200_000;
+
 /// Characters of a wrong value that are shown.
 const SHOWN: usize = 60;
 
@@ -42,12 +46,13 @@ pub struct Report<'e> {
     findings: Findings,
     env: Environment<'e>,
     folder: &'e Path,
+    compared: usize,
 }
 
 impl<'e> Report<'e> {
     /// Nothing wrong so far; `folder` is the config's.
     pub fn new(env: Environment<'e>, folder: &'e Path) -> Self {
-        Self { findings: Findings::default(), env, folder }
+        Self { findings: Findings::default(), env, folder, compared: 0 }
     }
 
     /// The supervisor's environment.
@@ -58,6 +63,12 @@ impl<'e> Report<'e> {
     /// A path that starts at the config's folder.
     pub fn beside_config(&self, path: PathBuf) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// The name that was probably meant among names of the file.
+    pub fn meant<'n>(&mut self, word: &str, names: impl ExactSizeIterator<Item = &'n str>) -> Option<&'n str> {
+        self.compared += names.len();
+        if self.compared > COMPARED { None } else { nearest(word, names) }
     }
 
     /// How much is wrong so far; an element that is read while this does not change is whole.
@@ -346,7 +357,8 @@ pub struct Keys {
 impl Keys {
     /// The key that was probably meant by an unknown one.
     fn meant(&self, key: &str) -> Option<&'static str> {
-        familiar(key, self.foreign).or_else(|| nearest(key, self.known.iter().copied()))
+        let ours = familiar(key, self.foreign).filter(|ours| self.known.contains(ours));
+        ours.or_else(|| nearest(key, self.known.iter().copied()))
     }
 }
 

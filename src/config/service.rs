@@ -114,7 +114,7 @@ pub struct Written {
 
 /// Reads `defaults:`.
 pub fn defaults(value: &Value<'_>, report: &mut Report<'_>) -> Written {
-    let keys = Keys { known: &SERVICE.known[2..], foreign: &FOREIGN[6..], rule: "allowed: a map of keys for all services" };
+    let keys = Keys { known: &SERVICE.known[2..], foreign: FOREIGN, rule: "allowed: a map of keys for all services" };
     read(value, &keys, report)
 }
 

@@ -99,6 +99,11 @@ mod tests {
 
     #[test]
     fn only_root_minds_who_can_write() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("open");
+        std::fs::write(&path, "").expect("file");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("mode");
+        assert_eq!(read(&path).is_err(), nix::unistd::geteuid().is_root());
         for (mode, root, refused) in
             [(0o100_666, true, true), (0o100_666, false, false), (0o100_664, true, false), (0o100_644, true, false)]
         {

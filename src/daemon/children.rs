@@ -62,7 +62,10 @@ impl Children {
     pub fn add(&mut self, id: ServiceId, name: ServiceName, run: Run, launch: Rc<Launch>) {
         let pid = launch.pid;
         self.leaders.insert(pid, id);
-        self.runs.insert(id, Child { run, name, pid, usage: None, launch: Some(launch), ended: false, killing: false, draining: false });
+        self.runs.insert(
+            id,
+            Child { run, name, pid, usage: None, launch: Some(launch), ended: false, killing: false, draining: false },
+        );
     }
 
     /// The run of a service that has processes.
@@ -82,12 +85,6 @@ impl Children {
         let child = self.runs.get_mut(&id)?;
         child.ended = true;
         Some((id, child.run))
-    }
-
-    /// Whether any run has processes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
     }
 
     /// Reaps an ended child. Of a main process, what is left of its run is looked for from now on.

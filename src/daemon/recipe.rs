@@ -1,7 +1,7 @@
 //! From a service's definition to what its process is made of.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -130,7 +130,8 @@ fn look_up(user: &User) -> Result<Who, String> {
     let gid = match &user.group {
         Some(Account::Number(gid)) => *gid,
         Some(Account::Name(name)) => {
-            let group = Group::from_name(name).map_err(|errno| format!("cannot look up group `{name}`: {}", errno_text(errno)))?;
+            let group =
+                Group::from_name(name).map_err(|errno| format!("cannot look up group `{name}`: {}", errno_text(errno)))?;
             group.ok_or_else(|| not_found("group", name))?.gid.as_raw()
         }
         // A bare number without an entry gets the group of the same number, as Docker has it.
@@ -165,7 +166,7 @@ pub fn recipe(
 ) -> Result<Recipe, LaunchFacts> {
     let Materials { variables, identity } = materials;
     let environment = environment(name, definition, run, around, &variables, identity.as_ref());
-    let path = environment.get("PATH".as_ref()).and_then(|path| path.to_str());
+    let path = environment.get(OsStr::new("PATH")).and_then(|path| path.to_str());
     let words = definition.command.argv();
     let program = match &definition.command {
         Command::Shell(_) => "/bin/sh",
@@ -184,6 +185,8 @@ pub fn recipe(
         (resource_number(limit.resource), Limit { soft: value, hard: value })
     }));
     let pairs = environment.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree on the type of a resource")]
+    let limits = limits.into_iter().map(|(resource, limit)| (resource as u32, limit)).collect();
     Ok(Recipe {
         programs: programs.iter().map(|path| text("exec", path.as_os_str().as_bytes())).collect::<Result<_, _>>()?,
         argv: words.iter().map(|word| text("exec", word.as_bytes())).collect::<Result<_, _>>()?,
@@ -192,7 +195,7 @@ pub fn recipe(
         umask: definition.umask,
         nice: definition.nice,
         oom_score_adj: definition.oom_score_adj.map(|score| text("oom_score_adj", score.to_string().as_bytes())).transpose()?,
-        limits: limits.into_iter().map(|(resource, limit)| (resource as u32, limit)).collect(),
+        limits,
         identity: identity.map(|who| who.identity),
     })
 }
@@ -261,7 +264,14 @@ pub fn explain(definition: &Definition, stage: Stage, errno: Errno) -> LaunchFac
             Some(dir) => format!("{}: {error}", dir.display()),
             None => error,
         },
-        Stage::Pipe | Stage::Clone | Stage::Session | Stage::Limits | Stage::Nice | Stage::OomScore | Stage::User | Stage::Output => error,
+        Stage::Pipe
+        | Stage::Clone
+        | Stage::Session
+        | Stage::Limits
+        | Stage::Nice
+        | Stage::OomScore
+        | Stage::User
+        | Stage::Output => error,
     };
     LaunchFacts { stage: stage.word(), message }
 }

@@ -49,7 +49,14 @@ impl Ring {
     }
 
     /// Gives an event its place.
-    pub fn push(&mut self, about: Option<(ServiceId, ServiceName, Run)>, actor: Actor, mut kind: Kind, now: Moment, wall: SystemTime) -> Arc<Event> {
+    pub fn push(
+        &mut self,
+        about: Option<(ServiceId, ServiceName, Run)>,
+        actor: Actor,
+        mut kind: Kind,
+        now: Moment,
+        wall: SystemTime,
+    ) -> Arc<Event> {
         if let Kind::Backoff { delay_ms, next_at, .. } = &mut kind {
             let at = wall + std::time::Duration::from_millis(*delay_ms);
             *next_at = Some(humantime::format_rfc3339_millis(at).to_string());
@@ -135,7 +142,8 @@ fn tail_of(kind: &Kind) -> Option<&Arc<[String]>> {
 }
 
 fn drop_tail(kind: &mut Kind) {
-    if let Kind::Exit(facts) | Kind::Crash { ending: Ending::Exit(facts), .. } | Kind::GaveUp { last: Ending::Exit(facts), .. } = kind
+    if let Kind::Exit(facts) | Kind::Crash { ending: Ending::Exit(facts), .. } | Kind::GaveUp { last: Ending::Exit(facts), .. } =
+        kind
     {
         facts.log_tail = None;
     }

@@ -78,6 +78,8 @@ struct Feed {
     held: Vec<u8>,
     /// Bytes of this run that are in the files.
     kept: u64,
+    /// What [`Journal::kept`] was at the last of them.
+    kept_until: u64,
     /// From the first byte of this run that was lost on: the last [`TAIL_BYTES`], for the files do not have them.
     unkept: Vec<u8>,
     /// Its run has ended, and something that outlived it holds the other end.
@@ -285,8 +287,17 @@ impl Engine {
         };
         match Outlet::new(pipe).and_then(|outlet| self.set.add(&outlet, place as u64).map(|()| outlet)) {
             Ok(outlet) => {
-                let feed = Feed { log, run, outlet, journal, held: Vec::new(), kept: 0, unkept: Vec::new(), is_left_over: false };
-                self.feeds[place] = Some(feed);
+                self.feeds[place] = Some(Feed {
+                    log,
+                    run,
+                    outlet,
+                    journal,
+                    held: Vec::new(),
+                    kept: 0,
+                    kept_until: 0,
+                    unkept: Vec::new(),
+                    is_left_over: false,
+                });
                 if let Some(journal) = &mut self.journals[journal] {
                     journal.feeds += 1;
                 }
@@ -359,7 +370,7 @@ impl Engine {
         feed.let_go(journal, &mut turn);
         journal.end_line(&turn);
         arm(armed, feed.journal, journal);
-        if feed.unkept.is_empty() { journal.tail(feed.kept, turn.folder) } else { last_lines(&feed.unkept) }
+        if feed.unkept.is_empty() { journal.tail(feed.kept, feed.kept_until, turn.folder) } else { last_lines(&feed.unkept) }
     }
 
     fn remove_feed(&mut self, place: usize) {
@@ -507,7 +518,10 @@ impl Feed {
 
     fn put(&mut self, bytes: &[u8], journal: &mut Journal, turn: &mut Turn<'_>) {
         let kept = journal.put(bytes, turn);
-        self.kept += kept as u64;
+        if kept > 0 {
+            self.kept += kept as u64;
+            self.kept_until = journal.kept();
+        }
         if kept < bytes.len() || !self.unkept.is_empty() {
             let news = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
             let surplus = (self.unkept.len() + news.len()).saturating_sub(TAIL_BYTES);

@@ -27,7 +27,7 @@ impl Folder {
         logfile::make_folder(path).map_err(|error| named(&error, "make"))?;
         let fd = logfile::open_folder(path).map_err(|error| named(&error, "open"))?;
         if let Some(fault) = logfile::folder_fault(&fd).map_err(|error| named(&error, "check"))? {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("log folder {} {fault}", path.display())));
+            return Err(io::Error::other(format!("log folder {} {fault}", path.display())));
         }
         Ok(Self { path: path.to_owned(), fd })
     }

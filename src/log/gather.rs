@@ -15,21 +15,30 @@ const SHORTEST: Duration = Duration::from_micros(100);
 /// How full the fullest pipe may get meanwhile.
 const WANTED_FILL: f64 = 0.25;
 
-/// Knows when the last turn was.
+/// What a turn leaves of the highest rate seen so far: a fast writer that was held up for a moment is still a fast writer.
+const MEMORY: f64 = 0.9;
+
+/// Knows when the last turn was, and how fast the fullest pipe filled lately.
 #[derive(Debug, Default)]
 pub struct Gather {
     last: Moment,
+    /// Pipes full a second.
+    rate: f64,
 }
 
 impl Gather {
     /// A turn began at `now` that found the fullest pipe `fill` (0 to 1) full; zero where it found nothing.
     pub fn after_turn(&mut self, now: Moment, fill: f64) -> Option<Duration> {
-        let period = now.since(self.last).min(LONGEST);
+        let period = now.since(self.last).clamp(Duration::from_micros(1), LONGEST);
         self.last = now;
-        if fill <= 0.0 || fill >= 2.0 * WANTED_FILL {
+        if fill <= 0.0 {
             return None;
         }
-        let wait = period.mul_f64((WANTED_FILL / fill).min(1e3)).min(LONGEST);
+        self.rate = (self.rate * MEMORY).max(fill / period.as_secs_f64());
+        if fill >= 2.0 * WANTED_FILL {
+            return None;
+        }
+        let wait = Duration::from_secs_f64(WANTED_FILL / self.rate).min(LONGEST);
         (wait >= SHORTEST).then_some(wait)
     }
 }
@@ -49,7 +58,7 @@ mod tests {
             ("too fast to pause", 50, 0.25, None),
             ("a pipe that was full", 4000, 1.0, None),
         ] {
-            let mut gather = Gather { last: Moment::from_nanos(1) };
+            let mut gather = Gather { last: Moment::from_nanos(1), rate: 0.0 };
             let now = Moment::from_nanos(1) + Duration::from_micros(period_us);
             assert_eq!(gather.after_turn(now, fill), expected_us.map(Duration::from_micros), "{what}");
         }

@@ -49,6 +49,7 @@ pub(super) struct Journal {
     pub feeds: usize,
     /// It is in the pump's list of logs that have a deadline.
     pub is_armed: bool,
+    kept: u64,
     followers: Vec<Follower>,
     line: Line,
     loss: Loss,
@@ -89,6 +90,7 @@ impl Journal {
             owners: vec![owner],
             feeds: 0,
             is_armed: false,
+            kept: 0,
             followers: Vec::new(),
             line: Line::default(),
             loss: Loss::default(),
@@ -185,8 +187,14 @@ impl Journal {
         } else {
             self.loss.wait = Duration::ZERO;
         }
+        self.kept += done.kept as u64;
         self.note_size();
         done.kept
+    }
+
+    /// How many bytes of services it ever took.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
     fn lose(&mut self, bytes: usize) {
@@ -253,14 +261,19 @@ impl Journal {
         }
     }
 
-    /// The last lines of what a run wrote, of which `written` bytes are in the files.
-    pub fn tail(&self, written: u64, folder: &Folder) -> Vec<u8> {
+    /// The last lines of what a run wrote, of which `written` bytes are in the files, the last of them where
+    /// [`Journal::kept`] was `end`.
+    pub fn tail(&self, written: u64, end: u64, folder: &Folder) -> Vec<u8> {
         let most = usize::try_from(written).map_or(TAIL_BYTES, |written| written.min(TAIL_BYTES));
         if most == 0 {
             return Vec::new();
         }
+        // What other runs wrote meanwhile.
+        let after = self.kept.saturating_sub(end);
+        let mut snapshot = self.look(folder, after.saturating_add(most as u64));
+        snapshot.cut(after);
         // A tail that cannot be read is an empty one: the exit it belongs to matters more.
-        self.look(folder, most as u64).last_within(TAIL_LINES, most).unwrap_or_default()
+        snapshot.last_within(TAIL_LINES, most).unwrap_or_default()
     }
 
     fn look(&self, folder: &Folder, enough: u64) -> Snapshot {

@@ -6,6 +6,7 @@
 //! [`tail`] and [`follow`] serve readers, [`folder`] makes sure that the folder is ours.
 
 pub mod console;
+pub mod diary;
 mod engine;
 pub mod file;
 pub mod folder;

@@ -34,6 +34,18 @@ impl Snapshot {
         self.last_within(lines.min(MOST_LINES), MOST_BYTES)
     }
 
+    /// Leaves the last `bytes` out.
+    pub(super) fn cut(&mut self, bytes: u64) {
+        let here = usize::try_from(bytes).map_or(self.unfinished.len(), |bytes| bytes.min(self.unfinished.len()));
+        self.unfinished.truncate(self.unfinished.len() - here);
+        let mut left = bytes - here as u64;
+        for part in &mut self.parts {
+            let here = left.min(part.size);
+            part.size -= here;
+            left -= here;
+        }
+    }
+
     /// As [`Snapshot::last`], of at most `most` bytes. Where that cuts a line, the answer begins with the next one, if there
     /// is a next one.
     pub(super) fn last_within(&self, lines: usize, most: usize) -> io::Result<Vec<u8>> {
@@ -172,6 +184,16 @@ mod tests {
         assert!(text.starts_with("line 20000\n") && text.ends_with("line 29999\n"));
         let short = String::from_utf8(snapshot.last_within(20, 100).expect("read")).expect("text");
         assert!(short.len() <= 100 && short.starts_with("line 299") && short.ends_with("line 29999\n"), "{short}");
+    }
+
+    #[test]
+    fn what_came_later_can_be_left_out() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut snapshot = snapshot(&dir, &[b"c\nd\n", b"a\nb\n"], b"e");
+        for (cut, expected) in [(0, &b"d\ne"[..]), (1, b"c\nd\n"), (3, b"b\nc"), (1, b"a\nb\n"), (9, b"")] {
+            snapshot.cut(cut);
+            assert_eq!(snapshot.last(2).expect("read"), expected);
+        }
     }
 
     #[test]

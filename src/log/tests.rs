@@ -249,7 +249,8 @@ fn a_drain_finds_the_end_of_a_pipe_that_ended_before() {
     }
     for run in 1..=3 {
         let tail = String::from_utf8(rig.drain(WEB, run)).expect("text");
-        assert!(tail.contains(&format!("run {run} line 29\n")), "{tail}");
+        assert!(tail.ends_with(&format!("run {run} line 28\nrun {run} line 29\n")), "{tail}");
+        assert_eq!(tail.lines().count(), 20);
     }
     assert_eq!(rig.drain(WEB, 9), b"");
 }

@@ -167,6 +167,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Nobody waits behind this ticket any more.
+    pub fn drop_ticket(&mut self, ticket: Ticket) {
+        for service in self.services.values_mut() {
+            service.drop_ticket(ticket);
+        }
+    }
+
     // Shutdown
 
     /// Stops everything, dependents first, within the budget. A second call changes nothing.

@@ -235,6 +235,12 @@ impl Launch {
     }
 }
 
+impl std::fmt::Debug for Launch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launch").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Launch {
     fn drop(&mut self) {
         // Dropped while the child may still read it: better a leak than a child on freed memory.

@@ -1,11 +1,12 @@
 //! `supervisor.select`: the services that an environment variable picks.
 
+use std::collections::HashSet;
+
 use super::words;
 use crate::config::expand;
 use crate::config::reader::{Keys, Report, Spot, Value, shown, ticked};
 use crate::spec::{Selection, UnknownName};
 use crate::value::ServiceName;
-use crate::value::nearest::nearest;
 
 const KEYS: Keys = Keys { known: &["env", "unknown"], foreign: &[], rule: "allowed: a map such as `{env: SERVICES}`" };
 
@@ -48,19 +49,20 @@ impl Choice {
         let value = report.env(&env).filter(|value| !value.trim().is_empty());
         let Some(value) = value else { return Some(Selection { env, unknown, picked: None, ignored: Vec::new() }) };
         let wanted: Vec<&str> = value.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-        let known: std::collections::HashSet<&str> = services.iter().map(ServiceName::as_str).collect();
+        let known: HashSet<&str> = services.iter().map(ServiceName::as_str).collect();
         let mut ignored: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
         let mut good = true;
         for word in wanted.iter().filter(|word| !known.contains(*word)) {
             if unknown == UnknownName::Error {
-                let meant = nearest(word, known.iter().copied());
+                let meant = report.meant(word, services.iter().map(ServiceName::as_str));
                 report.note(spot.clone(), format!("found `{}` in the variable `{env}`; no such service", shown(word)), meant);
                 good = false;
-            } else if !ignored.iter().any(|seen| seen == word) {
+            } else if seen.insert(*word) {
                 ignored.push((*word).to_owned());
             }
         }
-        let chosen: std::collections::HashSet<&str> = wanted.into_iter().collect();
+        let chosen: HashSet<&str> = wanted.into_iter().collect();
         let picked: Vec<_> = services.iter().filter(|name| chosen.contains(name.as_str())).cloned().collect();
         if picked.is_empty() && good {
             let allowed = ticked(services.iter().take(20).map(ServiceName::as_str));

@@ -285,6 +285,11 @@ impl Service {
         }
     }
 
+    /// Nobody waits behind this ticket any more.
+    pub fn drop_ticket(&mut self, ticket: Ticket) {
+        self.tickets.retain(|other| *other != ticket);
+    }
+
     fn answer(&mut self, outcome: &Outcome, out: &mut Vec<Action>) {
         out.extend(self.tickets.drain(..).map(|ticket| Action::Answer(ticket, outcome.clone())));
     }

@@ -1,0 +1,206 @@
+//! From the command line to a running loop: what can fail, fails here, loudly, before the first launch.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use nix::unistd::geteuid;
+
+use super::event_loop::Daemon;
+use super::occupancy::{Occupancy, Refusal, end_leftovers};
+use super::recipe::{Surroundings, inherited_environment, io_text};
+use crate::config;
+use crate::log::{Folder, Pump, Setup, diary};
+use crate::spec::{Spec, UnknownName};
+use crate::sys::{clock, init, signals};
+use crate::value::paths;
+use crate::wire::event::Origin;
+
+/// What the command line says; what is absent follows the rules of [`crate::value::paths`].
+#[derive(Clone, Debug, Default)]
+pub struct DaemonArgs {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--socket`.
+    pub socket: Option<PathBuf>,
+    /// `--log-dir`.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// The start failed in a way that a correct config or another option could mend.
+const EXIT_FAILED: u8 = 1;
+/// The config has problems.
+const EXIT_CONFIG: u8 = 6;
+
+/// Runs the supervisor until it is done; returns its exit code. A start that fails says so on stderr.
+#[must_use]
+pub fn run(args: DaemonArgs) -> u8 {
+    match start(args) {
+        Ok(code) => code,
+        Err((code, message)) => {
+            let text = if code == EXIT_CONFIG { format!("{message}\n") } else { format!("section3: {message}\n") };
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            code
+        }
+    }
+}
+
+type Failure = (u8, String);
+
+fn start(args: DaemonArgs) -> Result<u8, Failure> {
+    let began = clock::monotonic();
+    let failed = |message: String| (EXIT_FAILED, message);
+    // First of all: from here on no signal is fatal, none is lost, and every thread and child starts from this mask.
+    let signals =
+        signals::block_and_open().map_err(|errno| failed(format!("cannot open a signal descriptor: {}", errno.desc())))?;
+    let null = init::open_null().map_err(|errno| failed(format!("cannot open /dev/null: {}", errno.desc())))?;
+    init::close_inherited_on_exec();
+
+    let around = paths::Surroundings { uid: geteuid().as_raw(), env: &|name| std::env::var_os(name) };
+    let config_path = around.config(args.config);
+    let spec =
+        config::load(&config_path, &|name| std::env::var(name).ok()).map_err(|problems| (EXIT_CONFIG, problems.to_string()))?;
+
+    let mut restrictions = Vec::new();
+    let mut occupancy = occupy(&around.socket(args.socket), &mut restrictions)?;
+    let folder = open_folder(&around.log_dir(args.log_dir), &mut restrictions)?;
+    let boot = init::random_id();
+    let leftovers = occupancy.predecessor().map(|predecessor| end_leftovers(&predecessor));
+    occupancy.sign(&boot).map_err(|error| failed(format!("cannot sign the lock beside the socket: {}", io_text(&error))))?;
+
+    let descriptor_limit =
+        init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", errno.desc())))?;
+    if std::process::id() != 1
+        && let Err(errno) = init::become_subreaper()
+    {
+        restrictions.push(format!("cannot become the reaper of orphans: {}", errno.desc()));
+    }
+    if crate::sys::process::stat(std::process::id() as i32).is_none() {
+        restrictions.push("/proc cannot be read: processes that leave their group are not found".to_owned());
+    }
+    restrictions.extend(ignored_names(&spec));
+
+    let surroundings = Surroundings {
+        environment: inherited_environment(),
+        boot: boot.clone(),
+        socket: occupancy.socket().as_os_str().to_owned(),
+        descriptor_limit,
+    };
+    let origin = Origin { boot, host: hostname() };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Reads of files for clients and launches: few at a time, and gone when idle.
+        .max_blocking_threads(4)
+        .thread_stack_size(256 << 10)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+        .map_err(|error| failed(format!("cannot start the event loop: {}", io_text(&error))))?;
+    let log_dir = folder.path().to_owned();
+    let (inbox, letters) = tokio::sync::mpsc::channel(super::inbox::CAPACITY);
+    let pump = start_pump(folder, &spec, inbox.clone())
+        .map_err(|error| failed(format!("cannot start the log pump: {}", io_text(&error))))?;
+    diary::begin(pump.voice());
+    let local = tokio::task::LocalSet::new();
+    let code = local.block_on(&runtime, async move {
+        let listener = occupancy.listen().map_err(|refusal| failed(refusal.into_message()))?;
+        let daemon = Daemon::new(super::event_loop::Parts {
+            spec,
+            config_path,
+            log_dir,
+            origin,
+            began,
+            surroundings,
+            restrictions,
+            occupancy,
+            pump,
+            null,
+            inbox,
+        });
+        let listener = daemon.serve(listener).map_err(|error| failed(format!("cannot watch the socket: {}", io_text(&error))))?;
+        let signals = crate::sys::watch::watch_signals(signals);
+        let signals = signals.map_err(|error| failed(format!("cannot watch for signals: {}", io_text(&error))))?;
+        Ok(daemon.run(signals, letters, listener, leftovers).await)
+    });
+    // A client that reads a log from a dead disk must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+fn start_pump(folder: Folder, spec: &Spec, inbox: tokio::sync::mpsc::Sender<super::inbox::Letter>) -> std::io::Result<Pump> {
+    use std::os::fd::AsFd;
+    use tokio::sync::mpsc::error::TrySendError;
+
+    let setup = Setup {
+        folder,
+        own: spec.settings.log,
+        console: spec.settings.console,
+        stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
+        clock: Box::new(clock::monotonic),
+    };
+    Pump::start(setup, move |report| {
+        inbox.try_send(super::inbox::Letter::Log(report)).map_err(|error| match error {
+            TrySendError::Full(super::inbox::Letter::Log(report)) | TrySendError::Closed(super::inbox::Letter::Log(report)) => {
+                report
+            }
+            TrySendError::Full(_) | TrySendError::Closed(_) => unreachable!("the letter that was sent comes back"),
+        })
+    })
+}
+
+fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occupancy, Failure> {
+    first_that_works(places, restrictions, "the socket", |path| match Occupancy::take(path) {
+        Ok(occupancy) => Ok(occupancy),
+        Err(Refusal::Unwritable(message)) => Err((true, message)),
+        Err(refusal) => Err((false, refusal.into_message())),
+    })
+}
+
+fn open_folder(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Folder, Failure> {
+    first_that_works(places, restrictions, "the logs", |path| {
+        Folder::open(path).map_err(|error| {
+            use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+            (matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem), error.to_string())
+        })
+    })
+}
+
+/// The first of the places that can be written. A place that was named is the only one.
+fn first_that_works<T>(
+    places: &paths::Places,
+    restrictions: &mut Vec<String>,
+    what: &str,
+    open: impl Fn(&std::path::Path) -> Result<T, (bool, String)>,
+) -> Result<T, Failure> {
+    let mut tried = String::new();
+    for path in &places.paths {
+        match open(path) {
+            Ok(opened) => {
+                if !tried.is_empty() {
+                    restrictions.push(format!("{tried}; {what} went to {}", path.display()));
+                }
+                return Ok(opened);
+            }
+            Err((true, message)) => tried = message,
+            Err((false, message)) => return Err((EXIT_FAILED, message)),
+        }
+    }
+    Err((EXIT_FAILED, tried))
+}
+
+fn ignored_names(spec: &Spec) -> Option<String> {
+    let select =
+        spec.settings.select.as_ref().filter(|select| select.unknown == UnknownName::Warn && !select.ignored.is_empty())?;
+    Some(format!("{} names no such service: {}", select.env, select.ignored.join(", ")))
+}
+
+fn hostname() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl Refusal {
+    fn into_message(self) -> String {
+        match self {
+            Self::Taken(message) | Self::Unwritable(message) | Self::Unusable(message) => message,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The one place that reads the clock for the event loop: once a turn.
+
+use std::time::SystemTime;
+
+use crate::sys::clock;
+use crate::value::Moment;
+
+/// Both clocks at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For everything that is timed.
+    pub moment: Moment,
+    /// For display.
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// Reads the clocks.
+    #[must_use]
+    pub fn read() -> Self {
+        Self { moment: clock::monotonic(), wall: clock::wall() }
+    }
+
+    /// The wall clock's reading at another moment, supposing it was not stepped since.
+    #[must_use]
+    pub fn wall_at(self, moment: Moment) -> SystemTime {
+        if moment >= self.moment { self.wall + moment.since(self.moment) } else { self.wall - self.moment.since(moment) }
+    }
+
+    /// The same as RFC 3339 in UTC.
+    #[must_use]
+    pub fn rfc3339_at(self, moment: Moment) -> String {
+        humantime::format_rfc3339_millis(self.wall_at(moment)).to_string()
+    }
+}

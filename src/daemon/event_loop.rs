@@ -1,0 +1,338 @@
+//! The loop: signals, letters, deadlines in; decisions out.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signalfd::SignalFd;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::children::Children;
+use super::clock::Now;
+use super::executor::Backlog;
+use super::inbox::{Letter, ReloadOrder};
+use super::occupancy::Occupancy;
+use super::orders::Orders;
+use super::recipe::{Surroundings, io_text};
+use super::ring::Ring;
+use super::streams::Subscribers;
+use crate::control::server;
+use crate::log::{LogCounters, Pump};
+use crate::spec::Spec;
+use crate::supervision::{ServiceId, Supervisor};
+use crate::sys::{init, signals, wait};
+use crate::value::{Moment, Signal};
+use crate::wire::event::{Actor, Kind, Origin};
+
+/// Ended children that are looked at in one turn: an avalanche of orphans must not keep the socket waiting.
+const REAPED_A_TURN: usize = 256;
+/// Letters read in one turn.
+const LETTERS_A_TURN: usize = 64;
+/// From one `orphan` event to the next.
+const ORPHAN_NOTICE: Duration = Duration::from_secs(60);
+/// For the console and the logs to take the last words.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What the boot hands over.
+pub struct Parts {
+    pub spec: Spec,
+    pub config_path: PathBuf,
+    pub log_dir: PathBuf,
+    pub origin: Origin,
+    pub began: Moment,
+    pub surroundings: Surroundings,
+    pub restrictions: Vec<String>,
+    pub occupancy: Occupancy,
+    pub pump: Pump,
+    pub null: OwnedFd,
+    pub inbox: mpsc::Sender<Letter>,
+}
+
+/// The supervisor at work: the pure machine, and everything it acts on.
+pub struct Daemon {
+    pub(super) supervisor: Supervisor,
+    pub(super) children: Children,
+    pub(super) backlog: Backlog,
+    pub(super) logs: HashMap<ServiceId, Arc<LogCounters>>,
+    pub(super) pump: Pump,
+    pub(super) ring: Ring,
+    pub(super) orders: Orders,
+    pub(super) subscribers: Subscribers,
+    pub(super) surroundings: Surroundings,
+    pub(super) restrictions: Vec<String>,
+    pub(super) occupancy: Occupancy,
+    pub(super) config_path: PathBuf,
+    pub(super) log_dir: PathBuf,
+    pub(super) began: Moment,
+    pub(super) null: OwnedFd,
+    pub(super) inbox: mpsc::Sender<Letter>,
+    /// A reload is under way; the one that came meanwhile by signal, to be done after it.
+    pub(super) reloading: bool,
+    pub(super) reload_again: Option<Signal>,
+    orphans: u64,
+    orphan_notice_at: Option<Moment>,
+    asked_to_stop: bool,
+}
+
+impl Daemon {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { spec, config_path, log_dir, origin, began, surroundings, restrictions, occupancy, pump, null, inbox } = parts;
+        Self {
+            supervisor: Supervisor::new(&spec),
+            children: Children::new(surroundings.boot.clone()),
+            backlog: Backlog::default(),
+            logs: HashMap::new(),
+            pump,
+            ring: Ring::new(origin, began),
+            orders: Orders::default(),
+            subscribers: Subscribers::default(),
+            surroundings,
+            restrictions,
+            occupancy,
+            config_path,
+            log_dir,
+            began,
+            null,
+            inbox,
+            reloading: false,
+            reload_again: None,
+            orphans: 0,
+            orphan_notice_at: None,
+            asked_to_stop: false,
+        }
+    }
+
+    /// Serves clients from now on, until the task is ended.
+    pub fn serve(&self, listener: std::os::unix::net::UnixListener) -> std::io::Result<JoinHandle<()>> {
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (calls, mut asked) = mpsc::channel(1);
+        let inbox = self.inbox.clone();
+        Ok(tokio::task::spawn_local(async move {
+            let pass_on = async {
+                while let Some(call) = asked.recv().await {
+                    if inbox.send(Letter::Call(call)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(server::serve(listener, calls), pass_on);
+        }))
+    }
+
+    /// Runs until everything is done; returns the exit code.
+    pub async fn run(
+        mut self,
+        signals: AsyncFd<SignalFd>,
+        mut letters: mpsc::Receiver<Letter>,
+        mut listener: JoinHandle<()>,
+        leftovers: Option<(usize, usize)>,
+    ) -> u8 {
+        let mut now = Now::read();
+        self.begin(leftovers, now);
+        let code = loop {
+            self.carry_out(now);
+            if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
+                break code;
+            }
+            let due = self.next_deadline();
+            tokio::select! {
+                biased;
+                ready = signals.readable() => if let Ok(mut ready) = ready {
+                    self.take_signals(ready.get_inner(), &mut listener, Now::read());
+                    ready.clear_ready();
+                },
+                letter = letters.recv() => self.read(letter, Now::read()),
+                // Launches wait for their turn: look around, then go on with them.
+                () = tokio::task::yield_now(), if self.backlog.is_busy() => {}
+                () = wait_until(due, now.moment), if due.is_some() => {}
+            }
+            now = Now::read();
+            for _ in 0..LETTERS_A_TURN {
+                let Ok(letter) = letters.try_recv() else { break };
+                self.read(Some(letter), now);
+            }
+            if self.backlog.unreaped {
+                self.reap(now);
+            }
+            self.supervisor.tick(now.moment);
+            self.tick(now);
+        };
+        self.end(code, listener).await
+    }
+
+    fn begin(&mut self, leftovers: Option<(usize, usize)>, now: Now) {
+        let pid = std::process::id();
+        self.tell(None, Kind::DaemonStart { version: env!("CARGO_PKG_VERSION"), pid, pid1: pid == 1 }, Actor::Supervisor, now);
+        for restriction in &self.restrictions {
+            tracing::warn!("{restriction}");
+        }
+        match leftovers {
+            None | Some((0, 0)) => {}
+            Some((ended, 0)) => tracing::warn!("ended {ended} processes that a supervisor before this one had left behind"),
+            Some((_, left)) => tracing::error!("{left} processes of a supervisor before this one cannot be ended"),
+        }
+        let services: Vec<_> = self.supervisor.services().map(|(id, service)| (id, service.spec().clone())).collect();
+        for (id, spec) in services {
+            self.open_log(id, &spec);
+        }
+        self.supervisor.boot(now.moment);
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        [self.supervisor.deadline(), self.backlog.deadline(), self.orphan_notice_at].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, now: Now) {
+        if self.orphan_notice_at.is_some_and(|at| at <= now.moment) {
+            self.orphan_notice_at = None;
+            self.tell_orphans(now);
+        }
+        self.give_up_drains(now);
+    }
+
+    fn read(&mut self, letter: Option<Letter>, now: Now) {
+        match letter {
+            Some(Letter::Call(call)) => self.answer(call, now),
+            Some(Letter::Launched(id, run)) => self.launched(id, run, now),
+            Some(Letter::Gathered(id, run, materials)) => self.gathered(id, run, materials, now),
+            Some(Letter::Log(report)) => self.log_reported(report, now),
+            Some(Letter::ConfigRead(order, result)) => self.reload_read(*order, result, now),
+            // We hold a sender ourselves.
+            None => {}
+        }
+    }
+
+    // Signals
+
+    fn take_signals(&mut self, descriptor: &SignalFd, listener: &mut JoinHandle<()>, now: Now) {
+        while let Ok(Some(arrived)) = signals::next(descriptor) {
+            match arrived.signal.number() {
+                libc::SIGCHLD => self.backlog.unreaped = true,
+                libc::SIGTERM | libc::SIGINT => self.asked_to_stop(arrived.signal, now),
+                libc::SIGHUP => {
+                    self.mend_socket(listener);
+                    self.reload_by_signal(arrived.signal);
+                }
+                // Never fatal; what nobody documents is not acted upon.
+                _ => tracing::info!("ignored {} from PID {}", arrived.signal, arrived.from_pid),
+            }
+        }
+    }
+
+    /// The first request to end is polite, the second one is not.
+    fn asked_to_stop(&mut self, signal: Signal, now: Now) {
+        if std::mem::replace(&mut self.asked_to_stop, true) {
+            tracing::warn!("{signal} again: killing everything now");
+            self.supervisor.kill_all(now.moment);
+        } else {
+            self.supervisor.shut_down(signal.to_string(), Actor::Signal(signal), now.moment);
+        }
+    }
+
+    fn mend_socket(&mut self, listener: &mut JoinHandle<()>) {
+        if self.occupancy.is_in_place() {
+            return;
+        }
+        let shown = self.occupancy.socket().display().to_string();
+        let made = self.occupancy.listen().map_err(|refusal| format!("{refusal:?}"));
+        match made.and_then(|socket| self.serve(socket).map_err(|error| io_text(&error))) {
+            Ok(serving) => {
+                listener.abort();
+                *listener = serving;
+                tracing::info!("made the socket {shown} again");
+            }
+            Err(message) => tracing::error!("cannot make the socket {shown} again: {message}"),
+        }
+    }
+
+    fn reload_by_signal(&mut self, signal: Signal) {
+        if self.reloading {
+            self.reload_again = Some(signal);
+        } else {
+            let order = ReloadOrder { actor: Actor::Signal(signal), dry_run: false, apply: false, answer: None };
+            self.begin_reload(order);
+        }
+    }
+
+    // Children
+
+    fn reap(&mut self, now: Now) {
+        self.backlog.unreaped = true;
+        for _ in 0..REAPED_A_TURN {
+            let Some(zombie) = wait::peek() else {
+                self.backlog.unreaped = false;
+                break;
+            };
+            match self.children.ended(zombie) {
+                Some((id, run)) => {
+                    // While the zombie pins its number: what the machine wants done to the group is done now.
+                    self.main_process_ended(id, run, zombie, now);
+                    self.carry_out(now);
+                }
+                None => {
+                    self.orphans += 1;
+                    if self.orphan_notice_at.is_none() {
+                        self.orphan_notice_at = Some(now.moment + ORPHAN_NOTICE);
+                    }
+                }
+            }
+            self.children.reap(zombie);
+        }
+        for (id, run) in self.children.clear() {
+            self.drain(id, run, now);
+        }
+    }
+
+    fn tell_orphans(&mut self, now: Now) {
+        let reaped = std::mem::take(&mut self.orphans);
+        if reaped > 0 {
+            self.tell(None, Kind::Orphan { reaped }, Actor::Supervisor, now);
+        }
+    }
+
+    // The end
+
+    async fn end(mut self, code: u8, listener: JoinHandle<()>) -> u8 {
+        listener.abort();
+        let now = Now::read();
+        self.tell_orphans(now);
+        self.tell(None, Kind::DaemonStop { exit_code: code }, Actor::Supervisor, now);
+        self.subscribers.close();
+        // Whatever still descends from our services and could not be told whose it was.
+        if std::process::id() == 1 {
+            init::kill_everybody();
+        } else {
+            for _ in 0..10 {
+                if !self.children.kill_all() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                while let Some(zombie) = wait::peek() {
+                    self.children.reap(zombie);
+                }
+            }
+        }
+        while let Some(zombie) = wait::peek() {
+            self.children.reap(zombie);
+        }
+        // Let the connections write their last answers.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        let Self { pump, occupancy, .. } = self;
+        occupancy.leave();
+        drop(pump.shutdown(LAST_WORDS));
+        code
+    }
+}
+
+async fn wait_until(due: Option<Moment>, now: Moment) {
+    match due {
+        Some(at) => tokio::time::sleep(at.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

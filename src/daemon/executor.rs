@@ -1,0 +1,329 @@
+//! Carries out what the machine decides. Facts that come of it go back to the machine, never from within a decision.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use super::children::Census;
+use super::clock::Now;
+use super::event_loop::Daemon;
+use super::inbox::Letter;
+use super::recipe::{self, Materials, errno_text};
+use super::sentence;
+use crate::log::{LogId, Report};
+use crate::spec;
+use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
+use crate::sys::spawn::{self, Outcome, Stage};
+use crate::sys::wait::Zombie;
+use crate::value::{Moment, Run, ServiceName};
+use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
+
+/// Launches begun in one turn: each costs about a tenth of a millisecond, and between turns the socket is served.
+const LAUNCHES_A_TURN: usize = 16;
+/// Launches under way: each holds two descriptors and a stack. A launch that hangs on a dead disk takes one of these places.
+const LAUNCHES_AT_ONCE: usize = 64;
+/// For the pump to say that a run's output is kept. A disk that is stuck for longer delays no restart and no shutdown.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Work that is under way or waits for its turn.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    launches: VecDeque<(ServiceId, Run)>,
+    /// Runs of which a launch is ordered and no process exists: what of them is being read.
+    gathering: HashMap<ServiceId, Run>,
+    under_way: usize,
+    drains: VecDeque<(Moment, ServiceId, Run)>,
+    /// Ended children are left for the next turn.
+    pub unreaped: bool,
+}
+
+impl Backlog {
+    /// Whether there is something to be done at once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.unreaped || (!self.launches.is_empty() && self.under_way < LAUNCHES_AT_ONCE)
+    }
+
+    /// Whether nothing waits at all.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.launches.is_empty()
+    }
+
+    /// When a drain has taken too long.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.drains.front().map(|(at, ..)| *at)
+    }
+}
+
+impl Daemon {
+    /// Carries out everything that was decided, and what follows from it, until nothing is left to do now.
+    pub(super) fn carry_out(&mut self, now: Now) {
+        let census = Census::default();
+        loop {
+            let effects = self.supervisor.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Tell(kind, actor) => self.tell(None, kind, actor, now),
+                    Effect::Service(id, action) => self.act(id, action, &census, now),
+                }
+            }
+        }
+        self.launch_some(now);
+        self.settle_waits();
+    }
+
+    fn act(&mut self, id: ServiceId, action: Action, census: &Census, now: Now) {
+        match action {
+            Action::Launch(run) => self.backlog.launches.push_back((id, run)),
+            Action::Signal(run, signal, scope) => {
+                if self.call_off(id, run, now) {
+                    return;
+                }
+                match scope {
+                    Scope::Everyone => self.children.signal_everyone(id, run, signal, census),
+                    Scope::Leader => drop(self.children.signal_leader(id, signal)),
+                }
+            }
+            Action::AskReady(_) | Action::WatchHealth(_) => {}
+            Action::LimitLog(limits) => self.pump.limits(LogId(id.0), limits),
+            Action::Tell(kind, run, actor) => {
+                let name = self.supervisor.service(id).map(|service| service.name().clone());
+                self.tell(name.map(|name| (id, name, run)), kind, actor, now);
+            }
+            Action::Answer(ticket, outcome) => {
+                let state = self.supervisor.service(id).map(crate::supervision::Service::word);
+                self.orders.settle(ticket, outcome, state);
+            }
+            Action::Forget => {
+                self.pump.close(LogId(id.0));
+                self.logs.remove(&id);
+                self.ring.forget(id);
+            }
+        }
+    }
+
+    /// Gives an event its place, keeps it, and tells everybody.
+    pub(super) fn tell(&mut self, about: Option<(ServiceId, ServiceName, Run)>, kind: Kind, actor: Actor, now: Now) {
+        let event = self.ring.push(about, actor, kind, now.moment, now.wall);
+        let text = sentence::of(&event);
+        match event.kind.severity() {
+            Severity::Debug => {}
+            Severity::Info => tracing::info!("{text}"),
+            Severity::Warning => tracing::warn!("{text}"),
+            Severity::Error | Severity::Critical => tracing::error!("{text}"),
+        }
+        self.subscribers.publish(&event);
+    }
+
+    // Launching
+
+    pub(super) fn open_log(&mut self, id: ServiceId, spec: &spec::Service) {
+        let counters = self.pump.open(LogId(id.0), spec.name.as_str(), spec.policy.log);
+        self.logs.insert(id, counters);
+    }
+
+    fn launch_some(&mut self, now: Now) {
+        for _ in 0..LAUNCHES_A_TURN {
+            if self.backlog.under_way >= LAUNCHES_AT_ONCE {
+                return;
+            }
+            let Some((id, run)) = self.backlog.launches.pop_front() else { return };
+            self.prepare(id, run, now);
+        }
+    }
+
+    /// A run that has no process yet needs no signal: its launch is called off.
+    fn call_off(&mut self, id: ServiceId, run: Run, now: Now) -> bool {
+        let before = self.backlog.launches.len();
+        self.backlog.launches.retain(|launch| *launch != (id, run));
+        let gathering = self.backlog.gathering.get(&id) == Some(&run) && self.backlog.gathering.remove(&id).is_some();
+        let called_off = gathering || self.backlog.launches.len() < before;
+        if called_off {
+            self.supervisor.learn(id, run, Fact::Gone(Remains::default()), now.moment);
+        }
+        called_off
+    }
+
+    fn prepare(&mut self, id: ServiceId, run: Run, now: Now) {
+        let Some(service) = self.supervisor.service(id) else { return };
+        let spec = Arc::clone(service.spec());
+        if !Materials::are_needed(&spec.definition) {
+            self.launch(id, run, &spec, Materials::default(), now);
+            return;
+        }
+        self.backlog.gathering.insert(id, run);
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            let gathered = tokio::task::spawn_blocking(move || Materials::gather(&spec.definition)).await;
+            let gathered = gathered.unwrap_or_else(|fault| Err(LaunchFacts { stage: "prepare", message: fault.to_string() }));
+            let _ = inbox.send(Letter::Gathered(id, run, gathered)).await;
+        });
+    }
+
+    pub(super) fn gathered(&mut self, id: ServiceId, run: Run, materials: Result<Materials, LaunchFacts>, now: Now) {
+        if self.backlog.gathering.get(&id) != Some(&run) {
+            return; // Called off meanwhile.
+        }
+        self.backlog.gathering.remove(&id);
+        let Some(spec) = self.supervisor.service(id).map(|service| Arc::clone(service.spec())) else { return };
+        match materials {
+            Ok(materials) => self.launch(id, run, &spec, materials, now),
+            Err(facts) => self.launch_failed(id, run, facts, now),
+        }
+    }
+
+    fn launch(&mut self, id: ServiceId, run: Run, spec: &spec::Service, materials: Materials, now: Now) {
+        if let Err(facts) = self.try_launch(id, run, spec, materials, now) {
+            self.launch_failed(id, run, facts, now);
+        }
+    }
+
+    fn try_launch(
+        &mut self,
+        id: ServiceId,
+        run: Run,
+        spec: &spec::Service,
+        materials: Materials,
+        now: Now,
+    ) -> Result<(), LaunchFacts> {
+        let recipe = recipe::recipe(&spec.name, &spec.definition, run, &self.surroundings, materials)?;
+        let explain = |(stage, errno)| recipe::explain(&spec.definition, stage, errno);
+        let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| explain((Stage::Pipe, errno)))?;
+        let launch = spawn::spawn(recipe, self.null.as_fd(), input.as_fd(), None).map_err(explain)?;
+        let launch = Rc::new(launch);
+        self.pump.attach(LogId(id.0), run, output);
+        self.backlog.under_way += 1;
+        let inbox = self.inbox.clone();
+        let watched = Rc::clone(&launch);
+        tokio::task::spawn_local(async move {
+            watched.settled().await;
+            drop(watched);
+            let _ = inbox.send(Letter::Launched(id, run)).await;
+        });
+        let pid = launch.pid;
+        self.children.add(id, spec.name.clone(), run, launch);
+        self.supervisor.learn(id, run, Fact::Spawned { pid }, now.moment);
+        Ok(())
+    }
+
+    /// No process exists: nothing is left, and nothing has to be waited for.
+    fn launch_failed(&mut self, id: ServiceId, run: Run, facts: LaunchFacts, now: Now) {
+        self.supervisor.learn(id, run, Fact::LaunchFailed(facts), now.moment);
+        self.supervisor.learn(id, run, Fact::Gone(Remains::default()), now.moment);
+    }
+
+    /// The outcome of a launch may be known.
+    pub(super) fn launched(&mut self, id: ServiceId, run: Run, now: Now) {
+        let Some(slot) = self.children.launch(id, run) else { return };
+        let Some(outcome) = slot.as_ref().and_then(|launch| launch.outcome()) else { return };
+        *slot = None;
+        self.backlog.under_way = self.backlog.under_way.saturating_sub(1);
+        let fact = match outcome {
+            Outcome::Executed => Fact::Executed,
+            Outcome::Failed(stage, errno) => {
+                let Some(service) = self.supervisor.service(id) else { return };
+                Fact::LaunchFailed(recipe::explain(&service.spec().definition, stage, errno))
+            }
+        };
+        self.supervisor.learn(id, run, fact, now.moment);
+    }
+
+    /// A main process is a zombie: tells the machine, after the outcome of its launch if that was not known yet.
+    pub(super) fn main_process_ended(&mut self, id: ServiceId, run: Run, zombie: Zombie, now: Now) {
+        self.launched(id, run, now);
+        self.supervisor.learn(id, run, Fact::Exited(zombie.status), now.moment);
+    }
+
+    // The end of a run
+
+    /// No process of a run is left: its output is to be in its file before anybody hears of it.
+    pub(super) fn drain(&mut self, id: ServiceId, run: Run, now: Now) {
+        self.pump.drain(LogId(id.0), run);
+        self.backlog.drains.push_back((now.moment + DRAIN_LIMIT, id, run));
+    }
+
+    pub(super) fn log_reported(&mut self, report: Report, now: Now) {
+        match report {
+            Report::Drained { log, run, tail } => self.gone(ServiceId(log.0), run, Some(&tail), now),
+            Report::Rotated { log, path, bytes, reason, folded } => {
+                let reason = match reason {
+                    crate::log::RotateReason::Size => RotateReason::Size,
+                    crate::log::RotateReason::Manual(ticket) => {
+                        self.orders.rotated(ticket, Ok(bytes));
+                        RotateReason::Manual
+                    }
+                };
+                let _ = folded;
+                self.tell_log(log, Kind::Rotate { path: path.display().to_string(), bytes, reason }, now);
+            }
+            Report::NotRotated { log, reason, message } => match reason {
+                crate::log::RotateReason::Size => tracing::warn!("{}: cannot rotate its log: {message}", self.log_name(log)),
+                crate::log::RotateReason::Manual(ticket) => self.orders.rotated(ticket, Err(message)),
+            },
+            Report::Lost { log, bytes, reason } => self.tell_log(log, Kind::LogDropped { bytes, reason }, now),
+            Report::Restored { log, bytes } => {
+                tracing::warn!("{}: its log can be written again; {bytes} bytes are missing", self.log_name(log));
+            }
+            Report::Fault { message } => tracing::error!("the log pump went on after a fault of its own: {message}"),
+        }
+    }
+
+    fn log_name(&self, log: LogId) -> &str {
+        let service = self.supervisor.service(ServiceId(log.0));
+        service.map_or(crate::value::name::SUPERVISOR, |service| service.name().as_str())
+    }
+
+    fn tell_log(&mut self, log: LogId, kind: Kind, now: Now) {
+        let id = ServiceId(log.0);
+        let about = self.supervisor.service(id).map(|service| (id, service.name().clone(), service.run()));
+        self.tell(about, kind, Actor::Supervisor, now);
+    }
+
+    /// Drains that the pump did not answer in time are over: supervision does not wait for a disk.
+    pub(super) fn give_up_drains(&mut self, now: Now) {
+        while let Some((at, id, run)) = self.backlog.drains.front().copied() {
+            if at > now.moment {
+                return;
+            }
+            self.backlog.drains.pop_front();
+            if self.children.get(id).is_some_and(|child| child.run == run) {
+                tracing::warn!("{}: its log takes too long to write (slow disk?)", self.log_name(LogId(id.0)));
+                self.gone(id, run, None, now);
+            }
+        }
+    }
+
+    fn gone(&mut self, id: ServiceId, run: Run, tail: Option<&[u8]>, now: Now) {
+        // A drain that was given up before: the run is history.
+        if self.children.get(id).is_none_or(|child| child.run != run) {
+            return;
+        }
+        self.backlog.drains.retain(|(_, other, _)| *other != id);
+        let usage = self.children.remove(id).and_then(|child| child.usage).unwrap_or_default();
+        let remains = Remains {
+            max_rss_bytes: usage.max_rss_bytes,
+            cpu_user: usage.cpu_user,
+            cpu_sys: usage.cpu_sys,
+            log_tail: tail.filter(|tail| !tail.is_empty()).map(|tail| {
+                let text = String::from_utf8_lossy(tail);
+                text.lines().map(str::to_owned).collect()
+            }),
+        };
+        self.supervisor.learn(id, run, Fact::Gone(remains), now.moment);
+    }
+
+    /// Sends a signal to the main process of a service, for an operator.
+    pub(super) fn signal_main_process(&self, id: ServiceId, signal: crate::value::Signal) -> Result<i32, String> {
+        self.children.signal_leader(id, signal).map_err(errno_text)
+    }
+}

@@ -1,0 +1,20 @@
+//! Floor 5: the supervisor at work. One event loop ([`event_loop`]) brings the outside to the pure state machine and carries
+//! out what it decides; nothing here waits for a disk, a script or a client.
+
+mod boot;
+mod children;
+mod clock;
+mod desk;
+mod event_loop;
+mod executor;
+mod inbox;
+mod occupancy;
+mod orders;
+mod recipe;
+mod reload;
+mod ring;
+mod sentence;
+mod streams;
+mod view;
+
+pub use boot::{DaemonArgs, run};

@@ -1,0 +1,216 @@
+//! The folder of the socket: who holds it, what the last holder left behind, and the socket itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+
+use super::recipe::io_text;
+use crate::sys::process::{self, Process};
+use crate::value::Signal;
+
+/// Holds the lock beside the socket for life: at most one supervisor a socket.
+#[derive(Debug)]
+pub struct Occupancy {
+    socket: PathBuf,
+    lock: Flock<File>,
+    /// Device and inode of the socket that is ours.
+    bound: Option<(u64, u64)>,
+}
+
+/// Why a socket cannot be ours.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Another supervisor has it.
+    Taken(String),
+    /// The place cannot be written; another place may do.
+    Unwritable(String),
+    /// The place is not safe, or worse.
+    Unusable(String),
+}
+
+impl Occupancy {
+    /// Takes the lock beside `socket`, making its folder if need be. Touches nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn take(socket: &Path) -> Result<Self, Refusal> {
+        let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        make_private(folder)?;
+        let path = with_suffix(socket, ".lock");
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path);
+        let file = options.map_err(|error| unwritable(&path, &error))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { socket: socket.to_owned(), lock, bound: None }),
+            Err((mut file, Errno::EAGAIN)) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let pid = text.split_whitespace().nth(1).map_or_else(String::new, |pid| format!(" (PID {pid})"));
+                let shown = socket.display();
+                Err(Refusal::Taken(format!(
+                    "another supervisor{pid} runs at {shown}; talk to it with `section3 status`, or give this one another --socket"
+                )))
+            }
+            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), errno.desc()))),
+        }
+    }
+
+    /// Where the socket is.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The mark of the last holder, if it left one.
+    pub fn predecessor(&mut self) -> Option<String> {
+        let mut text = String::new();
+        self.lock.rewind().and_then(|()| self.lock.read_to_string(&mut text)).ok()?;
+        text.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Leaves our own mark.
+    ///
+    /// # Errors
+    ///
+    /// What writing says.
+    pub fn sign(&mut self, boot: &str) -> std::io::Result<()> {
+        self.lock.rewind()?;
+        self.lock.set_len(0)?;
+        writeln!(self.lock, "{boot} {}", std::process::id())
+    }
+
+    /// Makes the socket and listens. What lies in its place is replaced only if it is a socket: the lock says that nobody
+    /// uses it.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way.
+    pub fn listen(&mut self) -> Result<std::os::unix::net::UnixListener, Refusal> {
+        let shown = self.socket.display();
+        match fs::symlink_metadata(&self.socket) {
+            Ok(found) if found.file_type().is_socket() => {
+                fs::remove_file(&self.socket).map_err(|error| unwritable(&self.socket, &error))?;
+            }
+            Ok(_) => return Err(Refusal::Unusable(format!("{shown} is not a socket; remove it or choose another --socket"))),
+            Err(_) => {}
+        }
+        let failed =
+            |what: &str, errno: Errno| Refusal::Unusable(format!("cannot {what} {shown}: {}", errno.desc().to_lowercase()));
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let descriptor = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|errno| failed("make", errno))?;
+        // Before bind(2), which gives the file the mode of the descriptor: there is no moment at which it is more open.
+        nix::sys::stat::fchmod(&descriptor, nix::sys::stat::Mode::from_bits_truncate(0o600))
+            .map_err(|errno| failed("protect", errno))?;
+        let address = UnixAddr::new(&self.socket).map_err(|_| {
+            Refusal::Unusable(format!("the path of the socket is longer than 107 bytes: {shown}; choose another --socket"))
+        })?;
+        bind(descriptor.as_raw_fd(), &address).map_err(|errno| failed("bind", errno))?;
+        let backlog = Backlog::new(128).map_err(|errno| failed("listen at", errno))?;
+        listen(&descriptor, backlog).map_err(|errno| failed("listen at", errno))?;
+        self.bound = fs::symlink_metadata(&self.socket).ok().map(|meta| (meta.dev(), meta.ino()));
+        Ok(descriptor.into())
+    }
+
+    /// Whether the socket file is still the one we made.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let there = fs::symlink_metadata(&self.socket).ok().map(|meta| (meta.dev(), meta.ino()));
+        there.is_some() && there == self.bound
+    }
+
+    /// Removes the socket if it is still ours. The lock file stays: removing it could take it from under a successor.
+    pub fn leave(self) {
+        if self.is_in_place() {
+            let _ = fs::remove_file(&self.socket);
+        }
+        // A clean end leaves nothing behind for the next one to look for.
+        let _ = self.lock.set_len(0);
+    }
+}
+
+/// Ends what is left of the services of a supervisor that was killed: whatever carries its mark. Waits for them, at most
+/// two seconds: this is before anything is launched. Returns how many there were and how many would not go.
+#[must_use]
+pub fn end_leftovers(boot: &str) -> (usize, usize) {
+    let mut ended = 0;
+    for _ in 0..200 {
+        let left = marked(boot);
+        if left.is_empty() {
+            return (ended, 0);
+        }
+        for process in &left {
+            if process::signal_exactly(process, Signal::KILL).is_ok() {
+                ended = ended.max(left.len());
+            }
+        }
+        // Not the event loop yet, and nobody else to wake us: these are not our children.
+        let _ = nix::poll::poll(&mut [], 10_u8);
+    }
+    (ended, marked(boot).len())
+}
+
+fn marked(boot: &str) -> Vec<Process> {
+    let me = std::process::id() as i32;
+    let all = process::census().unwrap_or_default().into_iter();
+    let others = all.filter(|process| process.pid != me && process.pid > 1 && !process.is_zombie);
+    others.filter(|process| process::variable(process.pid, "SECTION3_BOOT").is_some_and(|mark| mark == boot)).collect()
+}
+
+/// A folder of mode 0700 that is ours and nobody else can write.
+fn make_private(folder: &Path) -> Result<(), Refusal> {
+    let shown = folder.display();
+    if !folder.exists() {
+        if let Some(parent) = folder.parent().filter(|parent| !parent.exists()) {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|error| unwritable(parent, &error))?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(unwritable(folder, &error)),
+            _ => {}
+        }
+    }
+    let meta = fs::symlink_metadata(folder).map_err(|error| unwritable(folder, &error))?;
+    let me = nix::unistd::geteuid().as_raw();
+    if !meta.is_dir() {
+        return Err(Refusal::Unusable(format!("{shown} is not a folder; choose another --socket")));
+    }
+    if meta.uid() != me {
+        return Err(Refusal::Unusable(format!(
+            "{shown} belongs to user {}, not to user {me}; remove it or choose another --socket",
+            meta.uid()
+        )));
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(Refusal::Unusable(format!(
+            "{shown} can be written by others (mode {mode:04o}); chmod 0700 it or choose another --socket"
+        )));
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Refusal {
+    let message = format!("cannot write {}: {}", path.display(), io_text(error));
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EROFS | Errno::EACCES | Errno::EPERM | Errno::ENOENT) => Refusal::Unwritable(message),
+        _ => Refusal::Unusable(message),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

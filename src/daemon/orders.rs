@@ -1,0 +1,235 @@
+//! Clients that wait: for their orders, for a rotation, for a state.
+
+use std::collections::HashMap;
+
+use super::event_loop::Daemon;
+use crate::control::server::Answer;
+use crate::supervision::reload::Change;
+use crate::supervision::{Outcome, ServiceId, Ticket};
+use crate::value::ServiceName;
+use crate::wire::{
+    self, Fault, FaultCode, OrderReport, OrderResult, ReloadReport, ReloadResult, RotateReport, RotateResult, State, WaitReport,
+    text,
+};
+
+/// Everybody who waits. Bounded by the clients there can be, since who is gone is cleared out when somebody comes.
+#[derive(Debug, Default)]
+pub struct Orders {
+    next: u64,
+    tickets: HashMap<Ticket, (u64, usize)>,
+    pending: HashMap<u64, Pending>,
+    waits: Vec<Wait>,
+}
+
+/// A client with orders that are not all done.
+#[derive(Debug)]
+struct Pending {
+    answer: Option<Answer>,
+    open: usize,
+    report: Report,
+}
+
+/// What it will be told.
+#[derive(Debug)]
+pub enum Report {
+    /// About a start, stop or restart: the verb, and a line a service.
+    Orders(&'static str, Vec<OrderResult>),
+    /// About a reload.
+    Reload(Vec<ReloadResult>),
+    /// About a rotation.
+    Rotations(Vec<RotateResult>),
+}
+
+#[derive(Debug)]
+struct Wait {
+    answer: Answer,
+    id: ServiceId,
+    name: ServiceName,
+    state: State,
+}
+
+impl Orders {
+    /// A ticket for the `line`th line of the report with this number.
+    pub fn ticket(&mut self, report: u64, line: usize) -> Ticket {
+        self.next += 1;
+        let ticket = Ticket(self.next);
+        self.tickets.insert(ticket, (report, line));
+        ticket
+    }
+
+    /// The ticket belongs to another line of its report.
+    pub fn move_to(&mut self, ticket: Ticket, line: usize) {
+        if let Some(place) = self.tickets.get_mut(&ticket) {
+            place.1 = line;
+        }
+    }
+
+    /// A number for a report.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Enters a report with `open` lines that are not known yet; answers at once where there are none.
+    pub fn enter(&mut self, number: u64, answer: Option<Answer>, open: usize, report: Report) {
+        let pending = Pending { answer, open, report };
+        if open == 0 {
+            pending.finish();
+        } else {
+            self.pending.insert(number, pending);
+        }
+    }
+
+    /// The outcome behind a ticket is known.
+    pub fn settle(&mut self, ticket: Ticket, outcome: Outcome, state: Option<State>) {
+        self.fill(ticket, |report, line| report.fill(line, outcome, state));
+    }
+
+    /// The outcome of a rotation is known.
+    pub fn rotated(&mut self, ticket: u64, outcome: Result<u64, String>) {
+        self.fill(Ticket(ticket), |report, line| {
+            if let Report::Rotations(results) = report
+                && let Some(result) = results.get_mut(line)
+            {
+                result.ok = outcome.is_ok();
+                match outcome {
+                    Ok(bytes) => result.bytes = bytes,
+                    Err(message) => result.message = Some(message),
+                }
+            }
+        });
+    }
+
+    fn fill(&mut self, ticket: Ticket, fill: impl FnOnce(&mut Report, usize)) {
+        let Some((number, line)) = self.tickets.remove(&ticket) else { return };
+        let Some(pending) = self.pending.get_mut(&number) else { return };
+        fill(&mut pending.report, line);
+        pending.open -= 1;
+        if pending.open == 0
+            && let Some(pending) = self.pending.remove(&number)
+        {
+            pending.finish();
+        }
+    }
+
+    /// Clears out the clients that are gone; returns the tickets that nobody holds any more.
+    pub fn clear_out(&mut self) -> Vec<Ticket> {
+        self.waits.retain(|wait| !wait.answer.is_lost());
+        let pending = &mut self.pending;
+        pending.retain(|_, pending| !pending.answer.as_ref().is_some_and(Answer::is_lost));
+        let (kept, lost) = self.tickets.drain().partition(|(_, (number, _))| pending.contains_key(number));
+        self.tickets = kept;
+        lost.into_keys().collect()
+    }
+}
+
+impl Pending {
+    fn finish(self) {
+        match self.report {
+            Report::Orders(verb, services) => {
+                let report = OrderReport { services };
+                if let Some(answer) = self.answer {
+                    answer.finish(&report, || {
+                        let width = text::name_width(report.services.iter().map(|result| result.name.as_str()));
+                        report.services.iter().map(|result| text::order(verb, result, width, text::Paint::Plain)).collect()
+                    });
+                }
+            }
+            Report::Reload(services) => {
+                let failed: Vec<&str> = services.iter().filter(|result| !result.ok).map(|result| result.name.as_str()).collect();
+                if !failed.is_empty() {
+                    tracing::warn!("the reload was not done for: {}", failed.join(", "));
+                }
+                let report = ReloadReport { dry_run: false, services, notes: Vec::new() };
+                if let Some(answer) = self.answer {
+                    answer.finish(&report, || text::reload(&report));
+                }
+            }
+            Report::Rotations(logs) => {
+                let report = RotateReport { logs };
+                if let Some(answer) = self.answer {
+                    answer.finish(&report, || {
+                        let width = text::name_width(report.logs.iter().map(|result| result.name.as_str()));
+                        report.logs.iter().map(|result| text::rotate(result, width)).collect()
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Report {
+    fn fill(&mut self, line: usize, outcome: Outcome, state: Option<State>) {
+        let (word, ok, message) = match outcome {
+            Outcome::Done => (wire::Outcome::Done, true, None),
+            Outcome::Unchanged => (wire::Outcome::Unchanged, true, None),
+            Outcome::Failed(message) => (wire::Outcome::Failed, false, Some(message)),
+            Outcome::Overtaken(actor) => {
+                (wire::Outcome::Overtaken, false, Some(format!("{actor} wanted the opposite meanwhile")))
+            }
+        };
+        match self {
+            Self::Orders(_, results) => {
+                if let Some(result) = results.get_mut(line) {
+                    result.outcome = word;
+                    result.ok = ok;
+                    result.message = message;
+                    result.state = state.unwrap_or(State::Stopped);
+                }
+            }
+            Self::Reload(results) => {
+                if let Some(result) = results.get_mut(line) {
+                    result.ok = ok;
+                    if let Some(message) = message {
+                        result.done = format!("{}, but: {message}", result.done);
+                    }
+                }
+            }
+            Self::Rotations(_) => {}
+        }
+    }
+}
+
+impl Daemon {
+    /// Waits for a state on behalf of a client.
+    pub(super) fn wait(&mut self, id: ServiceId, name: ServiceName, state: State, answer: Answer) {
+        self.orders.waits.push(Wait { answer, id, name, state });
+        self.settle_waits();
+    }
+
+    /// Answers those whose state is reached.
+    pub(super) fn settle_waits(&mut self) {
+        if self.orders.waits.is_empty() {
+            return;
+        }
+        let (supervisor, waits) = (&self.supervisor, std::mem::take(&mut self.orders.waits));
+        for wait in waits {
+            match supervisor.service(wait.id) {
+                None => {
+                    let message = format!("{} was removed by a reload", wait.name);
+                    wait.answer.refuse(&Fault::new(FaultCode::UnknownService, message));
+                }
+                Some(service) if service.word() == wait.state => {
+                    let report = WaitReport { name: wait.name.as_str().to_owned(), state: wait.state };
+                    wait.answer.finish(&report, || text::wait(&report, text::Paint::Plain));
+                }
+                Some(_) => self.orders.waits.push(wait),
+            }
+        }
+    }
+}
+
+/// What a reload says of one service before anything is known to have failed.
+#[must_use]
+pub fn reload_line(name: &ServiceName, change: Change, applied: bool, live: bool) -> ReloadResult {
+    let (word, done) = match change {
+        Change::Added => (wire::Change::Added, "started"),
+        Change::Removed => (wire::Change::Removed, "stopped and removed"),
+        Change::Definition if applied && live => (wire::Change::Restarted, "restarted with the new definition"),
+        Change::Definition if live => (wire::Change::Changed, "takes effect at its next explicit restart"),
+        Change::Definition => (wire::Change::Changed, "takes effect at its next start"),
+        Change::Policy => (wire::Change::Policy, "in effect now"),
+        Change::None => (wire::Change::Unchanged, "left alone"),
+    };
+    ReloadResult { name: name.as_str().to_owned(), change: word, done: done.to_owned(), ok: true }
+}

@@ -1,0 +1,99 @@
+//! One line for people about each event, for `section3.log` and the console.
+
+use std::time::Duration;
+
+use crate::value::duration::Human;
+use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, Kind, Next, StartReason, StopReason};
+
+/// The sentence of an event, its service first.
+#[must_use]
+pub fn of(event: &Event) -> String {
+    let what = about(&event.kind);
+    match &event.service {
+        Some(name) => format!("{name}: {what}"),
+        None => what,
+    }
+}
+
+fn about(kind: &Kind) -> String {
+    match kind {
+        Kind::Start { pid, reason, .. } => format!("started, PID {pid}{}", because(*reason)),
+        Kind::Ready { startup_ms, .. } => format!("ready after {}", human(*startup_ms)),
+        Kind::Exit(facts) => exit(facts),
+        Kind::Crash { ending, crashes, next } => {
+            let what = match ending {
+                Ending::Exit(facts) => format!("crashed ({})", facts.status.0),
+                Ending::Launch(facts) => format!("cannot be launched: {}: {}", facts.stage, facts.message),
+            };
+            let then = match next {
+                Next::Backoff => "",
+                Next::GaveUp => "; giving up",
+                Next::None => "; stays down",
+            };
+            format!("{what}, crash {crashes} in a row{then}")
+        }
+        Kind::Backoff { delay_ms: 0, .. } => "next start at once".to_owned(),
+        Kind::Backoff { delay_ms, .. } => format!("next start in {}", human(*delay_ms)),
+        Kind::Recovered { crashes, down_ms } => format!("recovered after {crashes} crashes and {}", human(*down_ms)),
+        Kind::GaveUp { crashes, .. } => format!("gave up after {crashes} crashes in a row"),
+        Kind::Stopping { signal, grace_ms, .. } => format!("asked to end by {signal}, grace {}", human(*grace_ms)),
+        Kind::Stop { took_ms, forced, reason, .. } => {
+            format!("stopped after {}{}{}", human(*took_ms), whose(*reason), if *forced { "; SIGKILL was needed" } else { "" })
+        }
+        Kind::Health { to, failures, output, .. } => match to {
+            HealthWord::Unhealthy => format!("unhealthy after {failures} failed checks: {output}"),
+            HealthWord::Healthy => "healthy".to_owned(),
+            HealthWord::Unknown => "health unknown".to_owned(),
+        },
+        Kind::Rotate { path, bytes, .. } => format!("rotated its log, {bytes} bytes are in {path}"),
+        Kind::LogDropped { bytes, reason } => format!("{bytes} bytes of its log are lost: {reason}"),
+        Kind::Reload { added, removed, changed, unchanged } => format!(
+            "reloaded: {} added, {} removed, {} changed, {} unchanged",
+            added.len(),
+            removed.len(),
+            changed.len(),
+            unchanged.len()
+        ),
+        Kind::ReloadFailed { errors } => format!("cannot reload, nothing changed: {}", errors.join("; ")),
+        Kind::DaemonStart { version, pid, .. } => format!("section3 {version} began, PID {pid}"),
+        Kind::DaemonReady { took_ms, failed } if failed.is_empty() => format!("every service is up after {}", human(*took_ms)),
+        Kind::DaemonReady { took_ms, failed } => {
+            let names: Vec<&str> = failed.iter().map(crate::value::ServiceName::as_str).collect();
+            format!("boot is over after {}; failed: {}", human(*took_ms), names.join(", "))
+        }
+        Kind::DaemonStopping { reason } => format!("shutting down: {reason}"),
+        Kind::DaemonStop { exit_code } => format!("section3 ends with exit code {exit_code}"),
+        Kind::Orphan { reaped } => format!("reaped {reaped} orphans"),
+        Kind::Stuck { for_ms } => format!("SIGKILL did not end it for {}; waiting", human(*for_ms)),
+    }
+}
+
+fn exit(facts: &ExitFacts) -> String {
+    let oom = if facts.oom { "; nobody here sent that: out of memory?" } else { "" };
+    format!("ended ({}) after {}{oom}", facts.status.0, human(facts.uptime_ms))
+}
+
+const fn because(reason: StartReason) -> &'static str {
+    match reason {
+        StartReason::Boot => "",
+        StartReason::Manual => " (operator)",
+        StartReason::Restart => " (restart)",
+        StartReason::Dependency => " (dependency)",
+        StartReason::Reload => " (reload)",
+        StartReason::Health => " (health)",
+    }
+}
+
+const fn whose(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Manual | StopReason::Shutdown => "",
+        StopReason::Restart => " (restart)",
+        StopReason::Reload => " (reload)",
+        StopReason::NotReady => " (not ready in time)",
+        StopReason::Health => " (unhealthy)",
+    }
+}
+
+fn human(ms: u64) -> Human {
+    Human(Duration::from_millis(ms))
+}

@@ -1,0 +1,235 @@
+//! Answers that go on: events and logs. Each runs as a task of its own; the loop only hands over, and never waits.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::event_loop::Daemon;
+use crate::control::server::{Answer, Lost};
+use crate::log::{FollowEnd, Following, LogId, Snapshot, following};
+use crate::wire::event::{Event, Origin};
+use crate::wire::request::LogName;
+use crate::wire::text::{self, TailText};
+use crate::wire::{Fault, FaultCode, TailItem};
+
+/// Events that may wait for one reader: the whole ring.
+const WAITING_EVENTS: usize = 4096;
+/// For the pump to answer. Only a disk that is stuck makes it take longer.
+const PUMP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The readers of live events.
+#[derive(Debug, Default)]
+pub struct Subscribers(Vec<Subscriber>);
+
+#[derive(Debug)]
+struct Subscriber {
+    events: mpsc::Sender<Arc<Event>>,
+    too_slow: Rc<Cell<bool>>,
+}
+
+impl Subscribers {
+    /// Hands an event to everybody; who has too many waiting is let go, and told so.
+    pub fn publish(&mut self, event: &Arc<Event>) {
+        self.0.retain(|reader| match reader.events.try_send(Arc::clone(event)) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                reader.too_slow.set(true);
+                false
+            }
+        });
+    }
+
+    /// No more events will come.
+    pub fn close(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Daemon {
+    pub(super) fn stream_events(&mut self, lines: u32, follow: bool, answer: Answer) {
+        let past = self.ring.last(lines as usize);
+        let origin = Arc::clone(self.ring.origin());
+        let live = follow.then(|| {
+            let (events, live) = mpsc::channel(WAITING_EVENTS);
+            let too_slow = Rc::new(Cell::new(false));
+            self.subscribers.0.push(Subscriber { events, too_slow: Rc::clone(&too_slow) });
+            (live, too_slow)
+        });
+        tokio::task::spawn_local(async move {
+            for event in past {
+                if send_event(&answer, &event, &origin).await.is_err() {
+                    return;
+                }
+            }
+            let Some((mut live, too_slow)) = live else { return answer.end().await };
+            loop {
+                tokio::select! {
+                    event = live.recv() => match event {
+                        Some(event) => if send_event(&answer, &event, &origin).await.is_err() { return },
+                        None if too_slow.get() => return answer.refuse(&too_slow_fault("events")),
+                        None => return answer.end().await,
+                    },
+                    () = answer.lost() => return,
+                }
+            }
+        });
+    }
+
+    pub(super) fn stream_tail(&self, logs: Vec<(LogName, LogId)>, lines: u32, follow: bool, answer: Answer) {
+        let several = logs.len() > 1;
+        let asked: Vec<Asked> = logs.into_iter().map(|(name, log)| self.ask_for_tail(name, log, lines, follow)).collect();
+        tokio::task::spawn_local(async move {
+            // An error means that the client is gone: there is nobody to tell.
+            let _ = tail(asked, lines, several, answer).await;
+        });
+    }
+
+    fn ask_for_tail(&self, name: LogName, log: LogId, lines: u32, follow: bool) -> Asked {
+        let (reply, snapshot) = oneshot::channel();
+        let (follower, live) = if follow { Some(following()).unzip() } else { (None, None) };
+        // The other end may have given up waiting.
+        let reply = Box::new(move |snapshot| drop(reply.send(snapshot)));
+        self.pump.snapshot(log, lines > 0, follower, reply);
+        Asked { name, snapshot, live }
+    }
+}
+
+async fn send_event(answer: &Answer, event: &Event, origin: &Origin) -> Result<(), Lost> {
+    let envelope = event.envelope(origin);
+    answer
+        .item(&envelope, || {
+            let value = serde_json::to_value(&envelope).unwrap_or_default();
+            text::event(&value).into_bytes()
+        })
+        .await
+}
+
+/// A log that was asked for.
+struct Asked {
+    name: LogName,
+    snapshot: oneshot::Receiver<Option<Snapshot>>,
+    live: Option<Following>,
+}
+
+async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> Result<(), Lost> {
+    let mut lives = Vec::new();
+    let follows = asked.iter().any(|one| one.live.is_some());
+    let mut writer = TailText::new(if several { 0 } else { 1 }, follows, false);
+    for Asked { name, snapshot, live } in asked {
+        let snapshot = match timeout(PUMP_PATIENCE, snapshot).await {
+            Ok(Ok(Some(snapshot))) => snapshot,
+            Ok(Ok(None)) => continue,
+            Ok(Err(_)) | Err(_) => {
+                answer.refuse(&Fault::new(
+                    FaultCode::Failed,
+                    format!("the log of {} cannot be read now (slow disk?)", name.as_str()),
+                ));
+                return Ok(());
+            }
+        };
+        if several && live.is_none() {
+            send_line(&answer, &mut writer, &TailItem::heading(name.as_str())).await?;
+        }
+        let read = tokio::task::spawn_blocking(move || snapshot.last(lines as usize)).await;
+        let bytes = match read {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
+                let message = format!("cannot read the log of {}: {}", name.as_str(), super::recipe::io_text(&error));
+                answer.refuse(&Fault::new(FaultCode::Failed, message));
+                return Ok(());
+            }
+            Err(fault) => {
+                answer.refuse(&Fault::new(FaultCode::Internal, fault.to_string()));
+                return Ok(());
+            }
+        };
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            send_line(&answer, &mut writer, &TailItem::new(name.as_str(), line)).await?;
+        }
+        lives.extend(live.map(|live| (name, live)));
+    }
+    if lives.is_empty() {
+        answer.end().await;
+        return Ok(());
+    }
+    follow(lives, answer, writer).await
+}
+
+async fn follow(lives: Vec<(LogName, Following)>, answer: Answer, mut writer: TailText) -> Result<(), Lost> {
+    // One task a log cuts its chunks into lines; here they meet.
+    let (lines, mut met) = mpsc::channel::<(LogName, Result<Vec<u8>, FollowEnd>)>(256);
+    for (name, mut live) in lives {
+        let lines = lines.clone();
+        tokio::task::spawn_local(async move {
+            let mut unfinished = Vec::new();
+            loop {
+                match live.next().await {
+                    Ok(chunk) => {
+                        unfinished.extend_from_slice(&chunk);
+                        while let Some(end) = memchr::memchr(b'\n', &unfinished) {
+                            let rest = unfinished.split_off(end + 1);
+                            let line = std::mem::replace(&mut unfinished, rest);
+                            if lines.send((name.clone(), Ok(line))).await.is_err() {
+                                return;
+                            }
+                        }
+                        // Output without a line end must not gather here without bound.
+                        if unfinished.len() > LONGEST_LINE
+                            && lines.send((name.clone(), Ok(std::mem::take(&mut unfinished)))).await.is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Err(end) => {
+                        if !unfinished.is_empty() {
+                            let _ = lines.send((name.clone(), Ok(unfinished))).await;
+                        }
+                        let _ = lines.send((name, Err(end))).await;
+                        return;
+                    }
+                }
+            }
+        });
+    }
+    drop(lines);
+    loop {
+        tokio::select! {
+            line = met.recv() => match line {
+                Some((name, Ok(line))) => send_line(&answer, &mut writer, &TailItem::new(name.as_str(), &line)).await?,
+                Some((_, Err(FollowEnd::TooSlow))) => {
+                    answer.refuse(&too_slow_fault("tail"));
+                    return Ok(());
+                }
+                Some((_, Err(FollowEnd::Closed))) => {}
+                None => {
+                    answer.end().await;
+                    return Ok(());
+                }
+            },
+            () = answer.lost() => return Err(Lost),
+        }
+    }
+}
+
+/// A line without an end is passed on in pieces of this.
+const LONGEST_LINE: usize = 64 << 10;
+
+async fn send_line(answer: &Answer, writer: &mut TailText, item: &TailItem) -> Result<(), Lost> {
+    answer
+        .item(item, || {
+            let mut bytes = Vec::new();
+            writer.write(item, &mut bytes);
+            bytes
+        })
+        .await
+}
+
+fn too_slow_fault(verb: &str) -> Fault {
+    Fault::new(FaultCode::TooSlow, "the reader fell too far behind and was let go")
+        .with_hint(format!("call `section3 {verb}` again"))
+}

@@ -73,7 +73,9 @@ fn columns(text: &mut String, name: &str, width: usize, state: State, paint: Pai
 
 fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
     let mut words = Vec::new();
-    let ago = service.since.as_deref().and_then(|since| between(since, now)).map(|age| format!("{} ago", rough(age)));
+    let ended_at = service.last_exit.as_ref().map(|exit| exit.at.as_str());
+    let ago =
+        service.since.as_deref().or(ended_at).and_then(|since| between(since, now)).map(|age| format!("{} ago", rough(age)));
     let exit = service.last_exit.as_ref().map(exit);
     let crashes = (service.crashes > 0).then(|| format!("crash {}", service.crashes));
     match service.state {

@@ -49,6 +49,7 @@ fn every_state_has_its_line() {
         ServiceView { pid: Some(7), uptime_s: Some(0), ready: Some(false), ..new("slow", State::Starting) },
         ServiceView { pid: Some(8), uptime_s: Some(61), ..new("old", State::Stopping) },
         ServiceView { run: Some(1), since: at(2), last_exit: exited(ExitStatus::Code(0)), ..new("once", State::Exited) },
+        ServiceView { run: Some(1), last_exit: exited(ExitStatus::Code(0)), ..new("just", State::Exited) },
         ServiceView {
             run: Some(4),
             since: at(3),
@@ -79,6 +80,7 @@ api      waiting   waiting for db, web
 slow     starting  PID 7  uptime 0s  not ready yet
 old      stopping  PID 8  uptime 1m1s
 once     exited    exit 0  2m ago
+just     exited    exit 0  0s ago
 bad      failed    SIGKILL (core dumped)  3m ago  crash 4  gave up after 4 crashes
 typo     failed    cannot run /x: no such file
 idle     stopped   never started

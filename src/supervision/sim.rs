@@ -491,6 +491,7 @@ impl Sim {
             if service.word() == Word::Running || service.is_settled() {
                 self.booting.remove(&id);
             }
+            hold!(!service.is_removed() || !service.is_settled(), "{id:?} was removed, is down and not forgotten");
             if service.word() == Word::Waiting {
                 self.waits_for_a_reason(id, service)?;
             }
@@ -539,9 +540,10 @@ impl Sim {
         // A tick may come late, never by more than 300 ms.
         let is_late = self.now > shutdown.over_at + Duration::from_millis(600);
         hold!(is_in_time || !is_late, "the shutdown takes longer than its budget");
+        let is_spent = shutdown.is_killed || self.now > shutdown.over_at - STUCK_AFTER;
         for (id, service) in self.supervisor.services() {
             if service.is_live() && service.word() != Word::Stopping {
-                hold!(!shutdown.is_killed, "{id:?} outlived SIGKILL to all");
+                hold!(!is_spent, "{id:?} outlived SIGKILL to all");
                 hold!(self.is_its_turn(service).is_err(), "{id:?} could be stopped and is not");
             }
         }

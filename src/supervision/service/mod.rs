@@ -4,6 +4,9 @@
 //! state sits inside its variant. Time comes in as an argument, and what is timed is asked for with
 //! [`Service::deadline`]; a deadline that is reported early or twice changes nothing.
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod corners;
 mod facts;
 mod orders;
 #[cfg(test)]

@@ -1,81 +1,81 @@
 //! Every cell of the table: each state, driven into by its usual road, gets each event; the word it ends in and what it wants
-//! done are written out. And the corners of the contract that one service alone decides.
+//! done are written out. The bench is `corners`' too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Service, Target};
-use crate::spec::{self, Backoff, Definition, LogLimits, Notify, Policy, Probe, Ready, Restart};
+use super::Service;
+use crate::spec::{self, Definition, Notify, Policy, Probe, Ready, Restart};
 use crate::supervision::message::{Action, Event, Fact, Gate, Order, Outcome, Remains, Ticket, Wish};
-use crate::value::{ByteSize, ExitStatus, Moment, Run, ServiceName, Signal};
+use crate::value::{ExitStatus, Moment, Run, ServiceName, Signal};
 use crate::wire::State as Word;
-use crate::wire::event::{Actor, Ending, Kind, LaunchFacts, Next, ReadyBy, StartReason, StopReason};
+use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
-const OPERATOR: Actor = Actor::Client(0);
-const START: Wish = Wish::Start(StartReason::Manual);
-const RESTART: Wish = Wish::Restart(StartReason::Restart);
-const STOP: Wish = Wish::Stop { reason: StopReason::Manual, within: None };
+pub(super) const OPERATOR: Actor = Actor::Client(0);
+pub(super) const START: Wish = Wish::Start(StartReason::Manual);
+pub(super) const RESTART: Wish = Wish::Restart(StartReason::Restart);
+pub(super) const STOP: Wish = Wish::Stop { reason: StopReason::Manual, within: None };
 
 /// One service and a clock.
-struct Bench {
-    service: Service,
-    now: Moment,
-    tickets: u64,
+pub(super) struct Bench {
+    pub(super) service: Service,
+    pub(super) now: Moment,
+    pub(super) tickets: u64,
 }
 
 impl Bench {
-    fn new(spec: spec::Service) -> Self {
+    pub(super) fn new(spec: spec::Service) -> Self {
         Self { service: Service::new(Arc::new(spec)), now: Moment::from_nanos(0), tickets: 0 }
     }
 
-    fn with_policy(policy: Policy) -> Self {
+    pub(super) fn with_policy(policy: Policy) -> Self {
         Self::new(spec::Service { policy, ..probed() })
     }
 
-    fn on(&mut self, event: Event) -> String {
+    pub(super) fn on(&mut self, event: Event) -> String {
         let mut actions = Vec::new();
         self.service.on(event, self.now, &mut actions);
         actions.iter().map(short).collect::<Vec<_>>().join(" ")
     }
 
-    fn order(&mut self, wish: Wish) -> String {
+    pub(super) fn order(&mut self, wish: Wish) -> String {
         self.tickets += 1;
         self.on(Event::Order(Order { wish, actor: OPERATOR, ticket: Some(Ticket(self.tickets)) }))
     }
 
-    fn fact(&mut self, fact: Fact) -> String {
+    pub(super) fn fact(&mut self, fact: Fact) -> String {
         self.on(Event::Fact(self.service.run(), fact))
     }
 
-    fn pass(&mut self, ms: u64) -> String {
+    pub(super) fn pass(&mut self, ms: u64) -> String {
         self.now = self.now + Duration::from_millis(ms);
         self.on(Event::Deadline)
     }
 
-    fn word(&self) -> Word {
+    pub(super) fn word(&self) -> Word {
         self.service.word()
     }
 
-    fn launch(&mut self) {
+    pub(super) fn launch(&mut self) {
         self.on(Event::Gate(Gate::Open));
         self.fact(Fact::Spawned { pid: 7 });
         self.fact(Fact::Executed);
     }
 
     /// From the gate to readiness.
-    fn come_up(&mut self) {
+    pub(super) fn come_up(&mut self) {
         self.launch();
         self.fact(Fact::Ready(ReadyBy::Notify));
         assert_eq!(self.word(), Word::Running);
     }
 
-    fn end(&mut self, code: u8) -> String {
+    pub(super) fn end(&mut self, code: u8) -> String {
         let killing = self.fact(Fact::Exited(ExitStatus::Code(code)));
         assert!(killing.is_empty() || killing == "KILL", "{killing}");
         self.fact(Fact::Gone(Remains::default()))
     }
 
-    fn stage(stage: Stage) -> Self {
+    pub(super) fn stage(stage: Stage) -> Self {
         let restart = if matches!(stage, Stage::Ended | Stage::Failed) { Restart::Never } else { Restart::Always };
         let mut bench = Self::with_policy(Policy { restart, ..Policy::default() });
         if stage == Stage::Down {
@@ -111,7 +111,7 @@ impl Bench {
 
 /// The states of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub(super) enum Stage {
     Down,
     Waiting,
     Launching,
@@ -125,7 +125,7 @@ enum Stage {
     Failed,
 }
 
-fn probed() -> spec::Service {
+pub(super) fn probed() -> spec::Service {
     let ready =
         Ready { probe: Probe::Notify(Notify::Systemd), interval: Duration::from_millis(500), timeout: Duration::from_secs(10) };
     spec::Service {
@@ -135,12 +135,12 @@ fn probed() -> spec::Service {
     }
 }
 
-fn definition(program: &str, ready: Option<Ready>) -> Definition {
+pub(super) fn definition(program: &str, ready: Option<Ready>) -> Definition {
     crate::supervision::sim::definition_of(program, Vec::new(), ready)
 }
 
 /// An action in a word or two.
-fn short(action: &Action) -> String {
+pub(super) fn short(action: &Action) -> String {
     match action {
         Action::Launch(run) => format!("launch:{run}"),
         Action::Signal(_, Signal::KILL, _) => "KILL".to_owned(),
@@ -320,7 +320,7 @@ fn an_open_gate_matters_only_to_who_waits() {
 }
 
 /// States without a live run: whatever is said of a run is late.
-const LIFELESS: [Stage; 5] = [Stage::Down, Stage::Waiting, Stage::Backoff, Stage::Ended, Stage::Failed];
+pub(super) const LIFELESS: [Stage; 5] = [Stage::Down, Stage::Waiting, Stage::Backoff, Stage::Ended, Stage::Failed];
 
 #[test]
 fn facts_of_a_run_that_is_gone_change_nothing() {
@@ -423,278 +423,4 @@ fn a_fact_of_another_run_changes_nothing() {
         assert_eq!(bench.on(Event::Fact(run, Fact::Gone(Remains::default()))), "");
     }
     assert_eq!(format!("{:?}", bench.service), before);
-}
-
-// The corners of the contract
-
-fn patient() -> Policy {
-    Policy { backoff: Backoff { initial: Duration::from_secs(60), ..Backoff::default() }, ..Policy::default() }
-}
-
-fn crashed(policy: Policy) -> Bench {
-    let mut bench = Bench::with_policy(policy);
-    bench.order(START);
-    bench.come_up();
-    bench.end(1);
-    bench
-}
-
-#[test]
-fn a_stop_during_a_long_backoff_settles_at_once() {
-    let mut bench = crashed(patient());
-    assert_eq!((bench.word(), bench.order(STOP).as_str()), (Word::Backoff, "stop:Manual done#2"));
-    assert_eq!((bench.word(), bench.service.deadline()), (Word::Stopped, None));
-}
-
-#[test]
-fn a_start_in_backoff_launches_now_and_resets_it() {
-    let mut bench = crashed(patient());
-    bench.order(START);
-    assert_eq!(bench.on(Event::Gate(Gate::Open)), "launch:2");
-    bench.fact(Fact::Executed);
-    bench.fact(Fact::Ready(ReadyBy::Notify));
-    assert_eq!(bench.end(1), "exit crash:Backoff backoff:1:60000");
-}
-
-#[test]
-fn a_stop_overtakes_a_start_and_a_start_a_stop() {
-    let mut bench = Bench::new(probed());
-    bench.order(START);
-    bench.launch();
-    assert_eq!(bench.order(STOP), "overtaken#1 stopping:Manual SIGTERM");
-    assert_eq!(bench.order(START), "overtaken#2");
-    bench.fact(Fact::Exited(ExitStatus::Code(0)));
-    assert_eq!(bench.fact(Fact::Gone(Remains::default())), "exit stop:Manual");
-    assert_eq!((bench.word(), bench.service.target()), (Word::Waiting, Target::Up));
-    bench.launch();
-    assert_eq!(bench.fact(Fact::Ready(ReadyBy::Notify)), "ready done#3");
-}
-
-#[test]
-fn a_kill_overtakes_who_waits_for_readiness() {
-    let mut bench = Bench::new(probed());
-    bench.order(START);
-    bench.launch();
-    assert_eq!(bench.order(Wish::Kill), "overtaken#1 KILL");
-    bench.fact(Fact::Exited(ExitStatus::Signal { signal: Signal::KILL, core: false }));
-    assert_eq!(bench.fact(Fact::Gone(Remains::default())), "exit stop:Manual:forced done#2");
-}
-
-#[test]
-fn a_retired_service_is_never_launched_again() {
-    let mut bench = Bench::stage(Stage::Down);
-    bench.on(Event::Order(Order { wish: Wish::Retire, actor: OPERATOR, ticket: None }));
-    assert_eq!((bench.order(START).as_str(), bench.word()), ("failed#1", Word::Stopped));
-    // Also not one that was to come up again.
-    let mut bench = Bench::stage(Stage::Up);
-    bench.order(RESTART);
-    assert_eq!(bench.on(Event::Order(Order { wish: Wish::Retire, actor: OPERATOR, ticket: None })), "overtaken#1");
-    assert_eq!((bench.end(0).as_str(), bench.word()), ("exit stop:Shutdown", Word::Stopped));
-}
-
-#[test]
-fn a_removed_service_is_not_started_but_forgotten() {
-    let mut bench = Bench::stage(Stage::Up);
-    bench.service.set_removed(true);
-    bench.order(STOP);
-    assert_eq!(bench.order(START), "failed#2");
-    assert_eq!(bench.end(0), "exit stop:Manual done#1 forget");
-}
-
-fn changed() -> Arc<spec::Service> {
-    Arc::new(spec::Service { definition: definition("new", None), ..probed() })
-}
-
-fn program(bench: &Bench) -> String {
-    bench.service.spec().definition.command.argv().join(" ")
-}
-
-#[test]
-fn a_changed_definition_waits_for_an_explicit_restart() {
-    let mut bench = Bench::stage(Stage::Up);
-    bench.service.revise(changed(), &mut Vec::new());
-    assert!(bench.service.definition_changed());
-    bench.end(1);
-    bench.pass(1_000);
-    bench.come_up();
-    assert_eq!((program(&bench).as_str(), bench.service.run()), ("old", Run(2)));
-    bench.order(RESTART);
-    bench.end(0);
-    assert_eq!((program(&bench).as_str(), bench.service.definition_changed()), ("new", false));
-}
-
-#[test]
-fn a_changed_definition_is_taken_over_at_once_where_nothing_runs() {
-    for stage in LIFELESS {
-        let mut bench = Bench::stage(stage);
-        bench.service.revise(changed(), &mut Vec::new());
-        assert_eq!((program(&bench).as_str(), bench.service.definition_changed()), ("new", false), "{stage:?}");
-    }
-    // Also by a start of one that waits to be relaunched from the old one.
-    let mut bench = Bench::stage(Stage::Up);
-    bench.service.revise(changed(), &mut Vec::new());
-    bench.end(1);
-    bench.pass(1_000);
-    assert_eq!((bench.word(), program(&bench).as_str()), (Word::Waiting, "old"));
-    bench.order(START);
-    assert_eq!(program(&bench), "new");
-}
-
-#[test]
-fn a_changed_policy_is_taken_over_at_once() {
-    let mut bench = crashed(Policy::default());
-    bench.pass(1_000);
-    bench.come_up();
-    let limits = LogLimits { max_size: ByteSize::mebibytes(9), keep: 2 };
-    let backoff = Backoff { reset_after: Duration::from_secs(5), ..Backoff::default() };
-    let policy = Policy { stop_grace: Duration::from_secs(1), log: limits, backoff, ..Policy::default() };
-    let mut actions = Vec::new();
-    bench.service.revise(Arc::new(spec::Service { policy, ..(*changed()).clone() }), &mut actions);
-    assert!(matches!(actions.as_slice(), [Action::LimitLog(taken)] if *taken == limits), "{actions:?}");
-    assert_eq!(bench.service.deadline(), Some(bench.now + Duration::from_secs(5)));
-    bench.order(STOP);
-    assert_eq!(bench.service.deadline(), Some(bench.now + Duration::from_secs(1)));
-}
-
-#[test]
-fn it_gives_up_after_so_many_crashes_in_a_row() {
-    let backoff = Backoff { give_up_after: Some(2), ..Backoff::default() };
-    let mut bench = crashed(Policy { backoff, ..Policy::default() });
-    bench.pass(1_000);
-    bench.order(STOP);
-    // A stop forgets; two more crashes are needed.
-    bench.order(START);
-    bench.come_up();
-    assert_eq!(bench.end(1), "exit crash:Backoff backoff:1:1000");
-    bench.pass(1_000);
-    bench.launch();
-    assert_eq!(bench.end(4), "exit crash:GaveUp gave-up:2");
-    assert_eq!((bench.word(), bench.service.final_code()), (Word::Failed, Some(4)));
-    assert_eq!(bench.order(STOP), "unchanged#4");
-}
-
-#[test]
-fn a_long_run_forgives_at_its_deadline() {
-    let mut bench = crashed(Policy::default());
-    bench.pass(1_000);
-    bench.come_up();
-    assert_eq!(bench.pass(60_000), "recovered:1");
-    assert_eq!((bench.service.crashes(), bench.service.deadline()), (0, None));
-    assert_eq!(bench.end(1), "exit crash:Backoff backoff:1:1000");
-}
-
-#[test]
-fn a_long_run_forgives_also_where_its_end_comes_before_the_tick() {
-    let mut bench = crashed(Policy::default());
-    bench.pass(1_000);
-    bench.come_up();
-    bench.now = bench.now + Duration::from_secs(61);
-    assert_eq!(bench.end(1), "recovered:1 exit crash:Backoff backoff:1:1000");
-}
-
-/// With the defaults `ready.timeout` and `reset_after` are both 60 s: else nothing would ever give up.
-#[test]
-fn a_run_that_was_never_ready_forgives_nothing() {
-    let backoff = Backoff { give_up_after: Some(2), reset_after: Duration::from_secs(10), ..Backoff::default() };
-    let mut bench = Bench::with_policy(Policy { backoff, ..Policy::default() });
-    bench.order(START);
-    for last in ["exit crash:Backoff backoff:1:1000 failed#1", "exit crash:GaveUp gave-up:2"] {
-        bench.launch();
-        assert_eq!(bench.pass(10_000), "stopping:NotReady SIGTERM");
-        assert_eq!(bench.end(0), last);
-        bench.pass(1_000);
-    }
-}
-
-#[test]
-fn not_ready_in_time_is_a_crash_under_every_policy() {
-    for (restart, last, word) in [
-        (Restart::Always, "exit crash:Backoff backoff:1:1000 failed#1", Word::Backoff),
-        (Restart::OnCrash, "exit crash:Backoff backoff:1:1000 failed#1", Word::Backoff),
-        (Restart::Never, "exit crash:None failed#1", Word::Failed),
-    ] {
-        let mut bench = Bench::with_policy(Policy { restart, ..Policy::default() });
-        bench.order(START);
-        bench.launch();
-        bench.pass(10_000);
-        assert_eq!((bench.end(0).as_str(), bench.word()), (last, word), "{restart:?}");
-    }
-}
-
-#[test]
-fn what_follows_an_end_is_the_policy_s() {
-    for (restart, code, last, word) in [
-        (Restart::Always, 0, "exit backoff:1:1000", Word::Backoff),
-        (Restart::Always, 1, "exit crash:Backoff backoff:1:1000", Word::Backoff),
-        (Restart::OnCrash, 0, "exit", Word::Exited),
-        (Restart::OnCrash, 1, "exit crash:Backoff backoff:1:1000", Word::Backoff),
-        (Restart::Never, 0, "exit", Word::Exited),
-        (Restart::Never, 1, "exit crash:None", Word::Failed),
-    ] {
-        let mut bench = Bench::with_policy(Policy { restart, ..Policy::default() });
-        bench.order(START);
-        bench.come_up();
-        assert_eq!((bench.end(code).as_str(), bench.word()), (last, word), "{restart:?} {code}");
-    }
-}
-
-#[test]
-fn a_crash_while_an_operator_restarts_it_skips_the_backoff() {
-    let mut bench = Bench::stage(Stage::Up);
-    bench.fact(Fact::Exited(ExitStatus::Code(1)));
-    bench.order(RESTART);
-    assert_eq!(bench.fact(Fact::Gone(Remains::default())), "exit crash:None");
-    assert_eq!(bench.word(), Word::Waiting);
-}
-
-#[test]
-fn who_waits_for_a_restart_learns_that_the_new_run_crashed() {
-    let mut bench = Bench::stage(Stage::Up);
-    bench.order(RESTART);
-    assert_eq!(bench.end(0), "exit stop:Restart");
-    bench.launch();
-    assert_eq!(bench.end(1), "exit crash:Backoff backoff:1:1000 failed#1");
-}
-
-#[test]
-fn a_stop_that_overtakes_a_restart_says_so_in_its_event() {
-    let mut bench = Bench::stage(Stage::Up);
-    bench.order(RESTART);
-    assert_eq!(bench.order(STOP), "overtaken#1");
-    assert_eq!((bench.end(0).as_str(), bench.word()), ("exit stop:Manual done#2", Word::Stopped));
-}
-
-#[test]
-fn a_process_that_ends_before_its_program_runs_is_a_failed_launch() {
-    let mut bench = Bench::stage(Stage::Launching);
-    bench.fact(Fact::Exited(ExitStatus::Signal { signal: Signal::KILL, core: false }));
-    let mut actions = Vec::new();
-    bench.service.on(Event::Fact(Run(1), Fact::Gone(Remains::default())), bench.now, &mut actions);
-    let crash = actions.iter().find_map(|action| match action {
-        Action::Tell(Kind::Crash { ending: Ending::Launch(facts), next: Next::Backoff, .. }, ..) => Some(facts.message.as_str()),
-        _ => None,
-    });
-    assert_eq!(crash, Some("it ended before its program ran: SIGKILL"));
-}
-
-#[test]
-fn a_launch_that_was_called_off_tells_no_exit() {
-    let mut bench = Bench::stage(Stage::Launching);
-    bench.order(STOP);
-    assert_eq!(bench.fact(Fact::Gone(Remains::default())), "stop:Manual done#1");
-    assert!(bench.service.last().is_none());
-}
-
-#[test]
-fn less_time_shortens_the_grace_and_never_lengthens_it() {
-    let within = |ms| Wish::Stop { reason: StopReason::Shutdown, within: Some(Duration::from_millis(ms)) };
-    for (ms, grace) in [(100, 100), (60_000, 5_000)] {
-        let mut bench = Bench::stage(Stage::Up);
-        bench.order(within(ms));
-        assert_eq!(bench.service.deadline(), Some(bench.now + Duration::from_millis(grace)));
-        bench.order(within(60_000));
-        assert_eq!(bench.service.deadline(), Some(bench.now + Duration::from_millis(grace)));
-        bench.order(within(50));
-        assert_eq!(bench.service.deadline(), Some(bench.now + Duration::from_millis(50)));
-    }
 }

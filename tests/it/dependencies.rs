@@ -10,7 +10,7 @@ fn g08_a_service_waits_until_what_it_needs_is_ready() {
     let mut web = daemon.stage.actor("web");
     daemon.cli(&["wait", "worker", "--for", "waiting"]).exits(0);
     assert!(daemon.status("worker")["waiting_for"].to_string().contains("web"));
-    web.does("write up ");
+    web.does("write up");
     // Its line ends with the first printed one.
     web.does("print 1");
     events.until("ready", "web");

@@ -1,10 +1,13 @@
 //! Logs: every byte, whole lines, bounded files, whatever happens to them.
 
 use std::fs;
+use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::support::Daemon;
+use crate::support::deadline::LIMIT;
 
 /// All generations of a log, oldest first.
 fn generations(daemon: &Daemon, service: &str) -> Vec<String> {
@@ -70,6 +73,9 @@ fn a_log_that_was_deleted_comes_back() {
     web.does("print 1");
     let mut created = false;
     while !created {
+        let limit = PollTimeout::try_from(LIMIT).expect("in range");
+        let ready = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], limit).expect("poll");
+        assert_eq!(ready, 1, "the log does not come back");
         created = inotify.read_events().expect("events").iter().any(|e| e.name.as_ref().is_some_and(|n| n == "web.log"));
     }
     web.does("print 1");

@@ -96,7 +96,6 @@ fn g38_orphans_are_reaped_as_pid_1_and_otherwise() {
             far.tell("exit 0");
             far.dies();
         }
-        daemon.events().until_daemon("orphan");
         // The last one is dead, but its parent learns of it a moment later; each answer is one more turn of its loop.
         let deadline = Deadline::new();
         while !zombies_of(daemon.pid()).is_empty() {
@@ -104,6 +103,7 @@ fn g38_orphans_are_reaped_as_pid_1_and_otherwise() {
             daemon.answers();
         }
         assert_eq!(daemon.status("web")["run"], 1);
+        daemon.events().until_daemon("orphan");
     }
 }
 

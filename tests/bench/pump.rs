@@ -80,7 +80,6 @@ fn push_line(into: &mut Vec<u8>, number: usize) {
 
 /// Our pump as a process: `pump DIR COUNT`, output of the writers on descriptors 3 on.
 fn run_pump(args: &[String]) {
-    use std::os::fd::FromRawFd;
     let count: u32 = args[1].parse().expect("a count");
     let start = Instant::now();
     let clock = move || Moment::from_nanos(start.elapsed().as_nanos() as u64 + 1);
@@ -101,10 +100,8 @@ fn run_pump(args: &[String]) {
     for n in 0..count {
         let log = LogId(n);
         pump.open(log, &format!("log{n}"), limits);
-        let raw = 3 + i32::try_from(n).expect("small");
-        #[allow(unsafe_code, reason = "inherited descriptors have numbers, nothing else")]
-        // SAFETY: the parent put the pipes there, and nothing else in this process knows the numbers.
-        pump.attach(log, Run(1), unsafe { OwnedFd::from_raw_fd(raw) });
+        let pipe = File::open(format!("/proc/self/fd/{}", 3 + n)).expect("an inherited pipe");
+        pump.attach(log, Run(1), pipe.into());
     }
     // The end of the pipes: a drain that finds the end takes the feed away; until then it is asked once the writers are
     // gone, which the end of stdin says.

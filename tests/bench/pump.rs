@@ -82,7 +82,6 @@ fn push_line(into: &mut Vec<u8>, number: usize) {
 
 /// Our pump as a process: `pump DIR COUNT`, output of the writers on descriptors 3 on.
 fn run_pump(args: &[String]) {
-    use std::os::fd::FromRawFd;
     let count: u32 = args[1].parse().expect("a count");
     let start = Instant::now();
     let clock = move || Moment::from_nanos(start.elapsed().as_nanos() as u64 + 1);
@@ -103,10 +102,8 @@ fn run_pump(args: &[String]) {
     for n in 0..count {
         let log = LogId(n);
         pump.open(log, &format!("log{n}"), limits);
-        let raw = 3 + i32::try_from(n).expect("small");
-        #[allow(unsafe_code, reason = "inherited descriptors have numbers, nothing else")]
-        // SAFETY: the parent put the pipes there, and nothing else in this process knows the numbers.
-        pump.attach(log, Run(1), unsafe { OwnedFd::from_raw_fd(raw) });
+        let pipe = File::open(format!("/proc/self/fd/{}", 3 + n)).expect("an inherited pipe");
+        pump.attach(log, Run(1), pipe.into());
     }
     // The end of the pipes: a drain that finds the end takes the feed away; until then it is asked once the writers are
     // gone, which the end of stdin says.
@@ -299,15 +296,20 @@ fn check(kind: Kind, dir: &Path, bytes: usize) {
         names.extend((1..=5).rev().map(|n| dir.join(format!("log0.log.{n}"))).filter(|path| path.exists()));
         names.push(dir.join("log0.log"));
     }
-    let mut next = 0;
+    let mut stream: Vec<u8> = Vec::new();
     for name in names {
-        for line in fs::read(&name).expect("log").split_inclusive(|byte| *byte == b'\n') {
-            assert!(line.len() == LINE && line[LINE - 1] == b'\n', "{}: a torn line in {}", kind.name(), name.display());
-            let number: usize = std::str::from_utf8(&line[..12]).expect("digits").parse().expect("a number");
-            assert!(first.is_none() || number == next, "{}: line {next} is missing", kind.name());
-            first.get_or_insert(number);
-            next = number + 1;
-        }
+        let file = fs::read(&name).expect("log");
+        // The C loop does not carry an unfinished line over; its tears are known, its bytes must be there all the same.
+        let is_whole = file.is_empty() || (file.len() % LINE == 0 && file.ends_with(b"\n"));
+        assert!(is_whole || kind == Kind::CLoop, "{}: a torn line in {}", kind.name(), name.display());
+        stream.extend(file);
+    }
+    let mut next = 0;
+    for line in stream[stream.len() % LINE..].chunks(LINE) {
+        let number: usize = std::str::from_utf8(&line[..12]).expect("digits").parse().expect("a number");
+        assert!(first.is_none() || number == next, "{}: line {next} is missing", kind.name());
+        first.get_or_insert(number);
+        next = number + 1;
     }
     assert_eq!(next, bytes / LINE, "{}: the last lines are missing", kind.name());
 }

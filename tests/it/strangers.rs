@@ -48,10 +48,12 @@ fn g24_no_number_is_signalled_after_it_was_reaped() {
     let strace = ["strace", "-f", "-qq", "-e", "signal=none", "-o", &trace.display().to_string(), "-e", calls];
     let mut daemon = Launch::new(home).under_and_forked_by(&strace).start();
     let mut events = daemon.events();
-    // One leaves a member of its group behind, so the group is worth a signal when the leader is gone.
+    // It leaves some behind, in its group and out of it, which are to be ended when the leader is gone.
     let mut once = daemon.stage.actor("once");
     once.does("spawn member");
+    once.does("daemonize far");
     daemon.stage.actor("member").does("ignore TERM");
+    daemon.stage.actor("far").does("ignore TERM");
     once.tell("exit 0");
     events.until("exit", "once");
     daemon.stage.actor("broken").tell("exit 1");

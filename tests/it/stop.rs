@@ -126,7 +126,8 @@ fn g29_a_stop_overtakes_a_restart() {
 fn a_shutdown_is_told_to_the_end() {
     let mut daemon = Daemon::start("services: {web: {command: @web}}");
     let mut events = daemon.events();
-    daemon.stage.actor("web");
+    // From here on it is known to follow.
+    events.until("ready", "web");
     daemon.signal(Signal::SIGTERM);
     events.until_daemon("daemon_stopping");
     events.until("stop", "web");

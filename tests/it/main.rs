@@ -11,6 +11,7 @@ mod dependencies;
 mod launch;
 mod lifecycle;
 mod logs;
+mod readme;
 mod reload;
 mod root;
 mod signals;

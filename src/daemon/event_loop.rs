@@ -73,6 +73,7 @@ pub struct Daemon {
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
     pub(super) reload_again: Option<Signal>,
+    places: server::Places,
     orphans: u64,
     orphan_notice_at: Option<Moment>,
     asked_to_stop: bool,
@@ -100,6 +101,7 @@ impl Daemon {
             inbox,
             reloading: false,
             reload_again: None,
+            places: server::Places::default(),
             orphans: 0,
             orphan_notice_at: None,
             asked_to_stop: false,
@@ -110,7 +112,7 @@ impl Daemon {
     pub fn serve(&self, listener: std::os::unix::net::UnixListener) -> std::io::Result<JoinHandle<()>> {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (calls, mut asked) = mpsc::channel(1);
-        let inbox = self.inbox.clone();
+        let (inbox, places) = (self.inbox.clone(), self.places.clone());
         Ok(tokio::task::spawn_local(async move {
             let pass_on = async {
                 while let Some(call) = asked.recv().await {
@@ -119,7 +121,7 @@ impl Daemon {
                     }
                 }
             };
-            tokio::join!(server::serve(listener, calls), pass_on);
+            tokio::join!(server::serve(listener, places, calls), pass_on);
         }))
     }
 
@@ -189,7 +191,9 @@ impl Daemon {
     fn tick(&mut self, now: Now) {
         if self.orphan_notice_at.is_some_and(|at| at <= now.moment) {
             self.orphan_notice_at = None;
-            self.tell_orphans(now);
+            if self.orphans > 0 {
+                self.tell_orphans(now);
+            }
         }
         self.give_up_drains(now);
     }
@@ -273,25 +277,23 @@ impl Daemon {
                     self.main_process_ended(id, run, zombie, now);
                     self.carry_out(now);
                 }
-                None => {
-                    self.orphans += 1;
-                    if self.orphan_notice_at.is_none() {
-                        self.orphan_notice_at = Some(now.moment + ORPHAN_NOTICE);
-                    }
-                }
+                None => self.orphans += 1,
             }
             self.children.reap(zombie);
+        }
+        if self.orphans > 0 && self.orphan_notice_at.is_none() {
+            self.tell_orphans(now);
         }
         for (id, run) in self.children.clear() {
             self.drain(id, run, now);
         }
     }
 
+    /// At most one event a minute: the first orphans are told at once, the others together.
     fn tell_orphans(&mut self, now: Now) {
         let reaped = std::mem::take(&mut self.orphans);
-        if reaped > 0 {
-            self.tell(None, Kind::Orphan { reaped }, Actor::Supervisor, now);
-        }
+        self.orphan_notice_at = Some(now.moment + ORPHAN_NOTICE);
+        self.tell(None, Kind::Orphan { reaped }, Actor::Supervisor, now);
     }
 
     // The end
@@ -299,7 +301,9 @@ impl Daemon {
     async fn end(mut self, code: u8, listener: JoinHandle<()>) -> u8 {
         listener.abort();
         let now = Now::read();
-        self.tell_orphans(now);
+        if self.orphans > 0 {
+            self.tell_orphans(now);
+        }
         self.tell(None, Kind::DaemonStop { exit_code: code }, Actor::Supervisor, now);
         self.subscribers.close();
         // Whatever still descends from our services and could not be told whose it was.
@@ -319,11 +323,10 @@ impl Daemon {
         while let Some(zombie) = wait::peek() {
             self.children.reap(zombie);
         }
-        // Let the connections write their last answers.
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
-        let Self { pump, occupancy, .. } = self;
+        let Self { pump, occupancy, places, orders, .. } = self;
+        // Whoever still waits for something learns by the end of the connection that it will not come.
+        drop(orders);
+        places.emptied(LAST_WORDS).await;
         occupancy.leave();
         drop(pump.shutdown(LAST_WORDS));
         code

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{Group, User as Entry};
 
-use crate::spec::{Account, Command, Definition, LimitValue, Resource, User};
+use crate::spec::{Account, Command, Definition, Limit as Limitation, LimitValue, Resource, User};
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Identity, Recipe, Stage};
 use crate::value::{Run, ServiceName};
@@ -176,7 +176,7 @@ pub fn recipe(
         CString::new(bytes).map_err(|_| LaunchFacts { stage, message: "holds a NUL byte".to_owned() })
     };
     let programs = spawn::candidates(program, path);
-    let mut limits = vec![(libc::RLIMIT_NOFILE, around.descriptor_limit)];
+    let mut limits = vec![(resource_number(Resource::Nofile), around.descriptor_limit)];
     limits.extend(definition.limits.iter().map(|limit| {
         let value = match limit.value {
             LimitValue::At(value) => value,
@@ -185,8 +185,6 @@ pub fn recipe(
         (resource_number(limit.resource), Limit { soft: value, hard: value })
     }));
     let pairs = environment.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
-    #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree on the type of a resource")]
-    let limits = limits.into_iter().map(|(resource, limit)| (resource as u32, limit)).collect();
     Ok(Recipe {
         programs: programs.iter().map(|path| text("exec", path.as_os_str().as_bytes())).collect::<Result<_, _>>()?,
         argv: words.iter().map(|word| text("exec", word.as_bytes())).collect::<Result<_, _>>()?,
@@ -229,15 +227,16 @@ fn environment(
     all
 }
 
-const fn resource_number(resource: Resource) -> libc::c_uint {
+#[allow(clippy::unnecessary_cast, reason = "the C libraries disagree on the type of a resource")]
+const fn resource_number(resource: Resource) -> u32 {
     match resource {
-        Resource::Nofile => libc::RLIMIT_NOFILE as libc::c_uint,
-        Resource::Nproc => libc::RLIMIT_NPROC as libc::c_uint,
-        Resource::Core => libc::RLIMIT_CORE as libc::c_uint,
-        Resource::Memlock => libc::RLIMIT_MEMLOCK as libc::c_uint,
-        Resource::Stack => libc::RLIMIT_STACK as libc::c_uint,
-        Resource::As => libc::RLIMIT_AS as libc::c_uint,
-        Resource::Fsize => libc::RLIMIT_FSIZE as libc::c_uint,
+        Resource::Nofile => libc::RLIMIT_NOFILE as u32,
+        Resource::Nproc => libc::RLIMIT_NPROC as u32,
+        Resource::Core => libc::RLIMIT_CORE as u32,
+        Resource::Memlock => libc::RLIMIT_MEMLOCK as u32,
+        Resource::Stack => libc::RLIMIT_STACK as u32,
+        Resource::As => libc::RLIMIT_AS as u32,
+        Resource::Fsize => libc::RLIMIT_FSIZE as u32,
     }
 }
 
@@ -264,16 +263,38 @@ pub fn explain(definition: &Definition, stage: Stage, errno: Errno) -> LaunchFac
             Some(dir) => format!("{}: {error}", dir.display()),
             None => error,
         },
-        Stage::Pipe
-        | Stage::Clone
-        | Stage::Session
-        | Stage::Limits
-        | Stage::Nice
-        | Stage::OomScore
-        | Stage::User
-        | Stage::Output => error,
+        Stage::User => match &definition.user {
+            Some(user) => format!("cannot become {}: {error}", user_text(user)),
+            None => error,
+        },
+        Stage::Nice => format!("cannot set {}: {error}", definition.nice.unwrap_or_default()),
+        Stage::OomScore => format!("cannot set {}: {error}", definition.oom_score_adj.unwrap_or_default()),
+        Stage::Limits => {
+            let limits: Vec<String> = definition.limits.iter().map(limit_text).collect();
+            format!("cannot set {}: {error}", limits.join(", "))
+        }
+        Stage::Pipe | Stage::Clone | Stage::Session | Stage::Output => error,
     };
     LaunchFacts { stage: stage.word(), message }
+}
+
+fn user_text(user: &User) -> String {
+    let account = |account: &Account| match account {
+        Account::Name(name) => name.clone(),
+        Account::Number(number) => number.to_string(),
+    };
+    match &user.group {
+        Some(group) => format!("{}:{}", account(&user.user), account(group)),
+        None => account(&user.user),
+    }
+}
+
+fn limit_text(limit: &Limitation) -> String {
+    let value = match limit.value {
+        LimitValue::At(value) => value.to_string(),
+        LimitValue::Unlimited => "unlimited".to_owned(),
+    };
+    format!("{}={value}", format!("{:?}", limit.resource).to_lowercase())
 }
 
 /// What the kernel says, in lower case.

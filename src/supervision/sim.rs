@@ -243,6 +243,19 @@ impl Sim {
         Ok(())
     }
 
+    /// Its stop waits for somebody who needs it and is being stopped as well.
+    fn is_held_for_a_reason(&self, id: ServiceId) -> bool {
+        let needs_it = |service: &Service| {
+            let needs = &service.newest().definition.depends_on;
+            needs.iter().any(|need| self.supervisor.id(need.name.as_str()) == Some(id))
+        };
+        self.supervisor.is_held(id)
+            && self.supervisor.services().any(|(other, service)| {
+                let is_going = service.target() == Target::Down && service.is_live() && !service.is_stuck();
+                needs_it(service) && (is_going || self.supervisor.is_held(other))
+            })
+    }
+
     /// Notes who will be launched by an order.
     fn mark_launches(&mut self, id: ServiceId, wish: Wish) {
         let Some(service) = self.supervisor.service(id) else { return };
@@ -504,7 +517,7 @@ impl Sim {
             let word = service.word();
             let has_reason = match pending.wants {
                 Target::Up => matches!(word, Word::Waiting | Word::Starting | Word::Stopping | Word::Backoff),
-                Target::Down => word == Word::Stopping && !service.is_stuck(),
+                Target::Down => (word == Word::Stopping && !service.is_stuck()) || self.is_held_for_a_reason(pending.id),
             };
             hold!(has_reason, "{ticket:?} {pending:?} waits, but it is {word}");
         }

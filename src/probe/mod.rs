@@ -17,7 +17,7 @@ pub mod tcp;
 
 mod aside;
 
-pub use aside::{Aside, LookUps};
+pub use aside::{Aside, LookUps, MOST_LOOK_UPS};
 
 /// What a question came to: there, or why not in a few words.
 pub type Answer = Result<(), String>;

@@ -94,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(Note::parse(datagram.as_bytes()), expected, "{datagram:?}");
         }
-        assert_eq!(Note::parse(b"\xff\xfe=1\nREADY=1").ready, true);
+        assert!(Note::parse(b"\xff\xfe=1\nREADY=1").ready);
         let long = Note::parse(&[b"STATUS=".as_slice(), &[b'\x01'; 1000]].concat()).status.expect("status");
         assert!(long.len() <= LONGEST_STATUS && long.ends_with("\\u{1}"), "{long}");
     }

@@ -119,12 +119,13 @@ impl Daemon {
     /// Gives an event its place, keeps it, and tells everybody.
     pub(super) fn tell(&mut self, about: Option<(ServiceId, ServiceName, Run)>, kind: Kind, actor: Actor, now: Now) {
         let event = self.ring.push(about, actor, kind, now.moment, now.wall);
-        let text = sentence::of(&event);
-        match event.kind.severity() {
-            Severity::Debug => {}
-            Severity::Info => tracing::info!("{text}"),
-            Severity::Warning => tracing::warn!("{text}"),
-            Severity::Error | Severity::Critical => tracing::error!("{text}"),
+        let severity = event.kind.severity();
+        if let Some(text) = sentence::of(&event).filter(|_| severity > Severity::Debug) {
+            match severity {
+                Severity::Debug | Severity::Info => tracing::info!("{text}"),
+                Severity::Warning => tracing::warn!("{text}"),
+                Severity::Error | Severity::Critical => tracing::error!("{text}"),
+            }
         }
         self.subscribers.publish(&event);
     }

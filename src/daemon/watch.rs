@@ -372,6 +372,8 @@ impl Daemon {
     }
 
     fn health_changed(&mut self, id: ServiceId, run: Run, spec: &spec::Service, kind: Kind, to: HealthWord, now: Now) {
+        // What was decided before is told before.
+        self.carry_out(now);
         self.tell(Some((id, spec.name.clone(), run)), kind, Actor::Supervisor, now);
         // A watchdog needs no `health:`; what is to be done is then what is done by default.
         let action = spec.policy.health.as_ref().map_or(HealthAction::Restart, |health| health.action);

@@ -89,8 +89,8 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Reads of files for clients and launches: few at a time, and gone when idle.
-        .max_blocking_threads(4)
+        // Reads of files for clients and launches: few at a time, and gone when idle. Probes have places of their own.
+        .max_blocking_threads(4 + crate::probe::MOST_LOOK_UPS)
         .thread_stack_size(256 << 10)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::orders::Orders;
 use super::recipe::{Surroundings, io_text};
 use super::ring::Ring;
 use super::streams::Subscribers;
+use super::watch::Watches;
 use crate::control::server;
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
@@ -68,7 +70,8 @@ pub struct Daemon {
     pub(super) config_path: PathBuf,
     pub(super) log_dir: PathBuf,
     pub(super) began: Moment,
-    pub(super) null: OwnedFd,
+    pub(super) null: Rc<OwnedFd>,
+    pub(super) watches: Watches,
     pub(super) inbox: mpsc::Sender<Letter>,
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
@@ -97,7 +100,8 @@ impl Daemon {
             config_path,
             log_dir,
             began,
-            null,
+            null: Rc::new(null),
+            watches: Watches::default(),
             inbox,
             reloading: false,
             reload_again: None,
@@ -203,6 +207,7 @@ impl Daemon {
             Some(Letter::Call(call)) => self.answer(call, now),
             Some(Letter::Launched(id, run)) => self.launched(id, run, now),
             Some(Letter::Gathered(id, run, materials)) => self.gathered(id, run, materials, now),
+            Some(Letter::Found(id, run, finding)) => self.found(id, run, finding, now),
             Some(Letter::Log(report)) => self.log_reported(report, now),
             Some(Letter::ConfigRead(order, result)) => self.reload_read(*order, result, now),
             // We hold a sender ourselves.
@@ -277,6 +282,7 @@ impl Daemon {
                     self.main_process_ended(id, run, zombie, now);
                     self.carry_out(now);
                 }
+                None if self.children.errands.ended(zombie) => {}
                 None => self.orphans += 1,
             }
             self.children.reap(zombie);
@@ -333,7 +339,8 @@ impl Daemon {
     }
 }
 
-async fn wait_until(due: Option<Moment>, now: Moment) {
+/// Waits for a moment; for ever where there is none.
+pub(super) async fn wait_until(due: Option<Moment>, now: Moment) {
     match due {
         Some(at) => tokio::time::sleep(at.since(now)).await,
         None => std::future::pending().await,

@@ -36,6 +36,18 @@ impl Graph {
         self.up.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// What it needs, looking past those that are gone to what they need.
+    #[must_use]
+    pub fn nearest_dependencies(&self, id: ServiceId, is_gone: impl Fn(ServiceId) -> bool) -> Vec<ServiceId> {
+        nearest(&self.down, id, is_gone)
+    }
+
+    /// What needs it, looking past those that are gone to what needs them.
+    #[must_use]
+    pub fn nearest_dependents(&self, id: ServiceId, is_gone: impl Fn(ServiceId) -> bool) -> Vec<ServiceId> {
+        nearest(&self.up, id, is_gone)
+    }
+
     /// Everything it needs, directly or not, what is needed first coming first.
     #[must_use]
     pub fn below(&self, id: ServiceId) -> Vec<ServiceId> {
@@ -64,6 +76,16 @@ impl Graph {
         }
         levels.get(&id).copied().unwrap_or(0)
     }
+}
+
+fn nearest(edges: &HashMap<ServiceId, Vec<ServiceId>>, id: ServiceId, is_gone: impl Fn(ServiceId) -> bool) -> Vec<ServiceId> {
+    let (mut seen, mut found, mut passed) = (HashSet::new(), Vec::new(), vec![id]);
+    while let Some(at) = passed.pop() {
+        for next in edges.get(&at).into_iter().flatten().copied().filter(|next| seen.insert(*next)) {
+            if is_gone(next) { passed.push(next) } else { found.push(next) }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -481,14 +481,19 @@ impl Sim {
         Ok(())
     }
 
-    /// Whether all that need it are gone or beyond hope.
+    /// Whether all that need it, be it through others that are gone, are gone or beyond hope.
     fn is_its_turn(&self, service: &Service) -> Verdict {
-        let needs_it = |other: &Service| {
-            let dependencies = &other.newest().definition.depends_on;
-            other.is_live() && !other.is_stuck() && dependencies.iter().any(|dependency| dependency.name == *service.name())
-        };
-        let dependent = self.supervisor.services().find(|(_, other)| needs_it(other));
-        hold!(dependent.is_none(), "stopped before its dependent {:?}", dependent.map(|(id, _)| id));
+        let mut passed = vec![service.name().clone()];
+        let mut at = 0;
+        while let Some(name) = passed.get(at).cloned() {
+            at += 1;
+            for (id, other) in self.supervisor.services() {
+                if other.newest().definition.depends_on.iter().any(|dependency| dependency.name == name) {
+                    hold!(!other.is_live() || other.is_stuck(), "stopped before its dependent {id:?}");
+                    passed.push(other.name().clone());
+                }
+            }
+        }
         Ok(())
     }
 

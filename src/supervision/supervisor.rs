@@ -188,9 +188,7 @@ impl Supervisor {
         }
         events.push((id, order(wish, actor.clone(), ticket)));
         self.tell_all(events, now);
-        for dependency in self.graph.dependencies(id).to_vec() {
-            self.release(dependency, now);
-        }
+        self.release_below(id, now);
         Ok(())
     }
 
@@ -282,7 +280,7 @@ impl Supervisor {
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
         if self.is_stopping() {
             if !self.is_moving(id) {
-                for dependency in self.graph.dependencies(id).to_vec() {
+                for dependency in self.graph.nearest_dependencies(id, |between| !self.is_moving(between)) {
                     self.stop_if_unneeded(dependency, now);
                 }
             }
@@ -303,9 +301,7 @@ impl Supervisor {
         }
         if !self.held.is_empty() && !self.is_moving(id) {
             self.release(id, now);
-            for dependency in self.graph.dependencies(id).to_vec() {
-                self.release(dependency, now);
-            }
+            self.release_below(id, now);
         }
     }
 

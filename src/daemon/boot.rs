@@ -148,7 +148,9 @@ fn start_pump(folder: Folder, spec: &Spec, inbox: tokio::sync::mpsc::Sender<supe
 }
 
 fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occupancy, Failure> {
-    first_that_works(places, restrictions, "the socket", |path| match Occupancy::take(path) {
+    // Absolute: services with another `dir` find it in SECTION3_SOCKET.
+    let take = |path: &std::path::Path| Occupancy::take(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    first_that_works(places, restrictions, "the socket", |path| match take(path) {
         Ok(occupancy) => Ok(occupancy),
         Err(Refusal::Unwritable(message)) => Err((true, message)),
         Err(refusal) => Err((false, refusal.into_message())),
@@ -157,7 +159,7 @@ fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occu
 
 fn open_folder(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Folder, Failure> {
     first_that_works(places, restrictions, "the logs", |path| {
-        Folder::open(path).map_err(|error| {
+        Folder::open(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).map_err(|error| {
             use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
             (matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem), error.to_string())
         })

@@ -418,8 +418,7 @@ impl Supervisor {
     }
 
     pub(super) fn is_selected(&self, id: ServiceId) -> bool {
-        let picked = self.settings.select.as_ref().and_then(|select| select.picked.as_ref());
-        picked.is_none_or(|names| self.services.get(&id).is_some_and(|service| names.contains(service.name())))
+        self.services.get(&id).is_some_and(|service| self.settings.selects(service.name()))
     }
 }
 

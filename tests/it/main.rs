@@ -14,6 +14,7 @@ mod launch;
 mod lifecycle;
 mod logs;
 mod readiness;
+mod readme;
 mod reload;
 mod root;
 mod signals;

@@ -1,5 +1,6 @@
 //! One probe as the loop asks it: in its turn, within its limit, again and again.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,9 +56,11 @@ enum Kind {
 }
 
 impl Question {
-    /// Of this probe; `order` makes the errand where it is one. `None` where one does not ask but is told.
+    /// Of this probe of a service in `dir`; `order` makes the errand where it is one. `None` where one does not ask but is
+    /// told.
     pub fn new(
         probe: &Probe,
+        dir: Option<&Path>,
         places: &Places,
         errands: &Rc<Errands>,
         order: impl FnOnce(&crate::spec::Command) -> Result<errand::Order, String>,
@@ -67,7 +70,7 @@ impl Question {
             Probe::Notify(_) | Probe::Log(_) => return None,
             Probe::Tcp { host, port } => Kind::Tcp(Tcp::new(host.clone(), *port, look_ups)),
             Probe::Http(url) => Kind::Http(Http::new(url.clone(), look_ups)),
-            Probe::File(path) => Kind::File(File::new(path.clone(), look_ups)),
+            Probe::File(path) => Kind::File(File::new(dir.map_or_else(|| path.clone(), |dir| dir.join(path)), look_ups)),
             Probe::Exec(command) => match order(command) {
                 Ok(order) => Kind::Exec(Rc::clone(errands), Box::new(order)),
                 Err(message) => Kind::Hopeless(message),

@@ -322,7 +322,7 @@ impl Daemon {
                 .map_err(|facts| format!("{}: {}", facts.stage, facts.message))?;
             Ok(errand::Order { owner: id, recipe, definition: Rc::new(definition), null: Rc::clone(&self.null) })
         };
-        Question::new(probe, &self.watches.places, &self.children.errands, order)
+        Question::new(probe, spec.definition.dir.as_deref(), &self.watches.places, &self.children.errands, order)
     }
 
     /// Takes in what a watch found.

@@ -6,10 +6,10 @@
 //! A test that guards against a known fault carries its number: `g13_...`. What needs root is in `root`.
 
 mod article;
+mod bundle;
 mod check;
 mod dependencies;
 mod health;
-mod identity;
 mod launch;
 mod lifecycle;
 mod logs;

@@ -285,3 +285,16 @@ fn nobody_at_the_port_is_not_ready_in_time() {
     until_message(&daemon, "web", "connection refused");
     daemon.cli(&["wait", "web", "--for", "failed"]).exits(0);
 }
+
+#[test]
+fn a_file_is_looked_for_where_the_service_is() {
+    let home = Home::new("");
+    let dir = home.path("");
+    home.configure(&format!("services: {{web: {{command: @web, dir: {}, ready: {{file: up, interval: 10ms}}}}}}", dir.display()));
+    let mut daemon = Launch::new(home).start();
+    let mut events = daemon.events();
+    daemon.stage.actor("web");
+    until_message(&daemon, "web", "up: no such file");
+    fs::write(dir.join("up"), "").expect("the file");
+    assert_eq!(events.until("ready", "web")["data"]["by"], "file");
+}

@@ -1,14 +1,10 @@
-//! What a service may be told to be: user, limits, environment; and that it is never more than it was told.
+//! Whom a service runs as, and that it is never more than it was told to be.
 
 use std::fs;
 use std::os::unix::fs::chown;
 
-use serde_json::Value;
-
+use super::STRANGER;
 use crate::support::{Home, Launch};
-
-/// A user that exists nowhere and owns nothing.
-const STRANGER: u32 = 54_321;
 
 #[test]
 fn what_cannot_be_set_is_a_launch_failure_that_says_so() {
@@ -95,73 +91,4 @@ fn a_check_runs_as_its_service() {
         }
         assert!(!deadline.is_over(), "{message}");
     }
-}
-
-#[test]
-fn an_environment_file_is_read_at_each_launch_and_its_values_stay_secret() {
-    let home = Home::new("");
-    let file = home.path("vars");
-    fs::write(&file, "TOKEN=sesame-one\n").expect("an env file");
-    home.configure(&format!(
-        "services: {{web: {{command: 'echo $TOKEN; exec sleep 1000', env: {{PASSWORD: sesame-three}}, env_file: {},
-           ready: {{log: sesame}}, backoff: {{initial: 10ms, max: 10ms}}}}}}",
-        file.display()
-    ));
-    let daemon = Launch::new(home).start();
-    let mut events = daemon.events();
-    events.until("ready", "web");
-    fs::write(&file, "TOKEN=sesame-two\n").expect("an env file");
-    daemon.cli(&["restart", "web"]).exits(0);
-    assert_eq!(daemon.log_text("web"), "sesame-one\nsesame-two\n");
-
-    fs::remove_file(&file).expect("the env file");
-    daemon.cli(&["restart", "--no-wait", "web"]).exits(0);
-    let crash = events.until("crash", "web");
-    assert_eq!(crash["data"]["stage"], "env_file");
-    assert!(crash["data"]["message"].to_string().contains("vars"), "{crash}");
-    fs::write(&file, "TOKEN=sesame-two\nsesame-four\n").expect("an env file");
-    let crash = events.until_that("its line", |e| e["type"] == "crash" && e["data"]["message"].to_string().contains("vars:2"));
-    assert_eq!(crash["data"]["stage"], "env_file");
-    fs::write(&file, "TOKEN=sesame-five\n").expect("an env file");
-    events.until("ready", "web");
-
-    // Its own output is its own affair; everything else is ours.
-    let without_output = |event: &Value| {
-        let mut event = event.clone();
-        event["data"].as_object_mut().map(|data| data.remove("log_tail"));
-        event["data"].as_object_mut().map(|data| data.remove("argv"));
-        event.to_string()
-    };
-    for told in events.seen().iter().map(without_output).chain([daemon.json(&["status"]).to_string()]) {
-        assert!(!told.contains("sesame"), "{told}");
-    }
-}
-
-#[test]
-fn a_selection_narrows_a_bundle_of_daemons() {
-    let config = "supervisor: {select: {env: CLAUDE_BOTTLE_SIDECAR_DAEMONS, unknown: warn}, exit_when: all-ended}
-defaults: {restart: never}
-services: {egress: {command: @egress}, pipelock: {command: @pipelock}, logship: {command: @logship}, audit: {command: @audit}}
-";
-    let launch = |names: &str| Launch::new(Home::new(config)).env("CLAUDE_BOTTLE_SIDECAR_DAEMONS", names);
-    let mut daemon = launch("pipelock, egress,nonsense").start();
-    let mut events = daemon.events();
-    let mut egress = daemon.stage.actor("egress");
-    let mut pipelock = daemon.stage.actor("pipelock");
-    assert!(egress.pid < pipelock.pid, "in the order of the file");
-    egress.tell("exit 0");
-    events.until("exit", "egress");
-    daemon.answers();
-    assert!(daemon.stage.unclaimed().is_empty(), "only what was selected runs");
-    pipelock.tell("exit 3");
-    assert_eq!(daemon.ends(), 3);
-
-    let mut all = launch("").start();
-    for name in ["egress", "pipelock", "logship", "audit"] {
-        all.stage.actor(name);
-    }
-
-    let mut nothing = launch("nonsense").spawn();
-    assert_eq!(nothing.ends(), 6);
-    assert!(nothing.stderr.rest().contains("nonsense"));
 }

@@ -1,6 +1,6 @@
 //! What the process itself must be before anything else happens.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -64,6 +64,17 @@ pub fn raise_descriptor_limit() -> Result<Limit, Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(Limit { soft, hard })
+}
+
+/// Makes room for `count` descriptors at once, while there is one thread: a table that grows under several threads waits for
+/// an RCU grace period, some milliseconds each time it doubles. Where the limit is lower, nothing is done.
+pub fn make_room_for_descriptors(null: &OwnedFd, count: usize) {
+    if let Ok(highest) = i32::try_from(count)
+        && let Ok(number) = fcntl(null, FcntlArg::F_DUPFD_CLOEXEC(highest))
+    {
+        // SAFETY: the call gave us this number and nobody else knows it.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
 }
 
 /// SIGKILL to everybody but ourselves: the last step of PID 1.

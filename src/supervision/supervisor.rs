@@ -22,6 +22,8 @@ pub struct Supervisor {
     /// The order of the file; what was removed and is not gone yet comes last.
     pub(super) order: Vec<ServiceId>,
     pub(super) graph: Graph,
+    /// Those who wait. Not by the graph: that is made of the newest definitions, and they wait by their present ones.
+    waiting: BTreeSet<ServiceId>,
     pub(super) settings: Settings,
     next_id: u32,
     deadlines: BTreeSet<(Moment, ServiceId)>,
@@ -57,6 +59,7 @@ impl Supervisor {
             names: HashMap::new(),
             order: Vec::new(),
             graph: Graph::default(),
+            waiting: BTreeSet::new(),
             settings: spec.settings.clone(),
             next_id: 0,
             deadlines: BTreeSet::new(),
@@ -298,10 +301,13 @@ impl Supervisor {
             let forgotten = actions.iter().any(|action| matches!(action, Action::Forget));
             self.effects.extend(actions.into_iter().map(|action| Effect::Service(id, action)));
             if waiting {
+                self.waiting.insert(id);
                 queue.push_back((id, None));
+            } else {
+                self.waiting.remove(&id);
             }
             if word != word_before {
-                queue.extend(self.waiting().into_iter().map(|id| (id, None)));
+                queue.extend(self.waiting.iter().map(|id| (*id, None)));
             }
             // A stuck one keeps its word, but nobody waits for it any more.
             if (word, is_stuck) != (word_before, was_stuck) {
@@ -311,11 +317,6 @@ impl Supervisor {
                 self.forget(id);
             }
         }
-    }
-
-    /// Those who wait. Not by the graph: that is made of the newest definitions, and they wait by their present ones.
-    fn waiting(&self) -> Vec<ServiceId> {
-        self.services.iter().filter(|(_, service)| service.is_waiting()).map(|(id, _)| *id).collect()
     }
 
     /// Follows a service's deadline.
@@ -329,7 +330,7 @@ impl Supervisor {
 
     /// Draws the consequences of a reload for those whom it did not order anything.
     pub(super) fn follow_reload(&mut self, now: Moment) {
-        for id in self.waiting() {
+        for id in self.waiting.clone() {
             if let Some(gate) = self.gate(id) {
                 self.tell(id, Event::Gate(gate), now);
             }
@@ -384,6 +385,7 @@ impl Supervisor {
     }
 
     fn forget(&mut self, id: ServiceId) {
+        self.waiting.remove(&id);
         if let Some(service) = self.services.remove(&id) {
             if self.names.get(service.name()) == Some(&id) {
                 self.names.remove(service.name());

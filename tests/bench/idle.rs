@@ -13,7 +13,10 @@ use stand::{Activity, Kind, Stand, below, let_pass, pss};
 
 fn main() {
     let stand = Stand::new("idle", env!("CARGO_BIN_EXE_section3"));
-    println!("{:12} {:>9} {:>9} {:>15} {:>14} {:>12}", "", "services", "PSS KiB", "switches, 10 s", "CPU us, 10 s", "descriptors");
+    println!(
+        "{:12} {:>9} {:>9} {:>15} {:>14} {:>12}",
+        "", "services", "PSS KiB", "switches, 10 s", "CPU us, 10 s", "descriptors"
+    );
     for kind in Kind::installed() {
         for count in [0, 10, 100, 1000] {
             if (count == 0 && kind != Kind::Ours) || (count > 100 && !matches!(kind, Kind::Ours | Kind::CLoop)) {
@@ -36,11 +39,7 @@ fn main() {
                 let cpu: Duration = during.iter().map(|one| one.cpu).sum();
                 let open = |pid: &i32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
                 let descriptors: usize = pids.iter().map(open).sum();
-                println!(
-                    "{:12} {count:9} {memory:9} {switches:15} {:14} {descriptors:12}",
-                    kind.name(),
-                    cpu.as_micros()
-                );
+                println!("{:12} {count:9} {memory:9} {switches:15} {:14} {descriptors:12}", kind.name(), cpu.as_micros());
             } else {
                 println!("{:12} {count:9} {memory:9}", kind.name());
             }

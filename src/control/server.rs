@@ -109,9 +109,25 @@ impl Answer {
     }
 }
 
-/// Takes connections until the listener's task is dropped. Must run in a `LocalSet`.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = Rc::new(Semaphore::new(MAX_CLIENTS));
+/// The places that clients can take, whatever listener they came through.
+#[derive(Clone, Debug)]
+pub struct Places(Rc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Rc::new(Semaphore::new(MAX_CLIENTS)))
+    }
+}
+
+impl Places {
+    /// Waits until every client has its answer and is gone, at most `limit`.
+    pub async fn emptied(&self, limit: Duration) {
+        let _ = timeout(limit, self.0.acquire_many(MAX_CLIENTS as u32)).await;
+    }
+}
+
+/// Takes connections until the task is ended. Must run in a `LocalSet`.
+pub async fn serve(listener: UnixListener, Places(places): Places, calls: mpsc::Sender<Call>) {
     let owner = nix::unistd::geteuid().as_raw();
     loop {
         let accepted = listener.accept().await;
@@ -164,9 +180,7 @@ async fn converse(stream: UnixStream, owner: u32, calls: &mpsc::Sender<Call>) {
             }
             Err(fault) => answer.refuse(&fault),
         }
-        if forward(waiting, &mut reader, &mut unread, &mut writer, form).await.is_err()
-            || form == Form::Plain
-            || line.len() > MAX_LINE
+        if forward(waiting, &mut reader, &mut unread, &mut writer).await.is_err() || form == Form::Plain || line.len() > MAX_LINE
         {
             return;
         }
@@ -199,7 +213,6 @@ async fn forward(
     reader: &mut OwnedReadHalf,
     unread: &mut Vec<u8>,
     writer: &mut OwnedWriteHalf,
-    form: Form,
 ) -> Result<(), Lost> {
     let mut chunk = [0; 512];
     let mut listening = true;
@@ -213,9 +226,9 @@ async fn forward(
                 None => return Ok(()),
             },
             read = reader.read(&mut chunk), if listening => match read {
-                // Our own clients never close one half; `nc` does, and still reads.
-                Ok(0) if form == Form::Plain => listening = false,
-                Ok(0) => return Err(Lost),
+                Ok(0) if is_gone(writer.as_ref()) => return Err(Lost),
+                // It closed its sending half only, as `nc -N` does, and still reads.
+                Ok(0) => listening = false,
                 Ok(read) if unread.len() <= MAX_LINE => unread.extend(chunk.iter().take(read)),
                 Ok(_) | Err(_) => return Err(Lost),
             },

@@ -6,12 +6,13 @@
 //! process is, itself or through an ancestor, a child of ours that is no main process: a stranger. Strangers carry the marks
 //! of their run in the environment they were started with, or its session.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::errand::Errands;
 use crate::supervision::ServiceId;
 use crate::sys::process::{self, Process};
 use crate::sys::spawn::Launch;
@@ -42,6 +43,8 @@ pub struct Child {
 /// All runs that have processes, and the strangers.
 #[derive(Debug)]
 pub struct Children {
+    /// The short processes of probes: nobody's main process, and no strangers.
+    pub errands: Rc<Errands>,
     boot: String,
     runs: BTreeMap<ServiceId, Child>,
     leaders: HashMap<i32, ServiceId>,
@@ -55,7 +58,14 @@ impl Children {
     /// Nobody yet. `boot` is the mark of this incarnation.
     #[must_use]
     pub fn new(boot: String) -> Self {
-        Self { boot, runs: BTreeMap::new(), leaders: HashMap::new(), strangers: HashMap::new(), clearing: HashSet::new() }
+        Self {
+            errands: Rc::default(),
+            boot,
+            runs: BTreeMap::new(),
+            leaders: HashMap::new(),
+            strangers: HashMap::new(),
+            clearing: HashSet::new(),
+        }
     }
 
     /// A main process was made.
@@ -110,6 +120,11 @@ impl Children {
         let Some(child) = self.runs.get_mut(&id).filter(|child| child.run == run && !child.draining) else { return };
         child.killing |= signal == Signal::KILL;
         let (pid, reaped, ended, executed) = (child.pid, child.usage.is_some(), child.ended, child.launch.is_none());
+        // The children of a zombie are strangers; `clear` comes to them next.
+        let alone = ended && !reaped;
+        if !alone {
+            self.look_at_strangers(census);
+        }
         for signal in [signal, Signal::CONT] {
             // An error means that it ended this instant, and its exit is about to be seen.
             match (reaped, executed) {
@@ -117,8 +132,7 @@ impl Children {
                 (false, true) => drop(process::signal_group(pid, signal)),
                 (false, false) => drop(process::signal_leader(pid, signal)),
             }
-            // The children of a zombie are strangers already; `clear` comes to them next.
-            if reaped || !ended {
+            if !alone {
                 for member in self.members(id, census).filter(|member| reaped || member.group != pid) {
                     let _ = process::signal_exactly(member, signal);
                 }
@@ -147,7 +161,8 @@ impl Children {
         }
         let census = Census::default();
         self.look_at_strangers(&census);
-        let haunted: HashSet<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
+        let mut haunted: HashSet<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
+        haunted.extend(self.errands.owners());
         let (haunted, free): (Vec<ServiceId>, Vec<ServiceId>) = self.clearing.iter().partition(|id| haunted.contains(id));
         for id in haunted {
             if let Some(run) = self.runs.get(&id).filter(|child| child.killing).map(|child| child.run) {
@@ -167,9 +182,12 @@ impl Children {
 
     /// Finds out whose the adopted orphans are, once for each.
     fn look_at_strangers(&mut self, census: &Census) {
-        let ours = process::children().unwrap_or_else(|| census.children());
-        for pid in ours.into_iter().filter(|pid| !self.leaders.contains_key(pid)).collect::<Vec<_>>() {
-            if !self.strangers.contains_key(&pid) {
+        if census.strangers_known.replace(true) {
+            return;
+        }
+        for pid in process::children().unwrap_or_else(|| census.children()) {
+            let is_known = self.leaders.contains_key(&pid) || self.errands.has(pid) || self.strangers.contains_key(&pid);
+            if !is_known {
                 let owner = self.owner_of_stranger(pid);
                 self.strangers.insert(pid, owner);
             }
@@ -207,7 +225,11 @@ impl Children {
 
 /// The processes there are, looked at once and only if asked for.
 #[derive(Debug, Default)]
-pub struct Census(OnceCell<Family>);
+pub struct Census {
+    family: OnceCell<Family>,
+    /// Whether the strangers were looked at in the same moment.
+    strangers_known: Cell<bool>,
+}
 
 #[derive(Debug)]
 struct Family {
@@ -217,7 +239,7 @@ struct Family {
 
 impl Census {
     fn family(&self) -> &Family {
-        self.0.get_or_init(|| {
+        self.family.get_or_init(|| {
             // Without /proc nobody but main processes and their groups can be found; the boot says so, once.
             let all = process::census().unwrap_or_default();
             let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -234,7 +256,7 @@ impl Census {
     }
 
     /// The processes in `roots` and all their descendants.
-    fn below(&self, roots: &[i32]) -> Vec<&Process> {
+    pub(super) fn below(&self, roots: &[i32]) -> Vec<&Process> {
         if roots.is_empty() {
             return Vec::new();
         }

@@ -106,7 +106,7 @@ impl Daemon {
                 .refuse(&Fault::new(FaultCode::ShuttingDown, "the supervisor is shutting down; nothing is launched any more"));
         }
         let number = self.orders.number();
-        let mut results = Vec::new();
+        let (mut results, mut tickets) = (Vec::new(), Vec::new());
         for (line, id) in ids.iter().enumerate() {
             let Some(service) = self.supervisor.service(*id) else { continue };
             let dependents = if verb == Verb::Start { Vec::new() } else { self.supervisor.running_dependents(*id) };
@@ -119,9 +119,18 @@ impl Daemon {
                 message: None,
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
-            let ticket = order.wait.then(|| self.orders.ticket(number, line));
-            // Not refused: a shutdown was looked for above.
-            let _ = self.supervisor.order(*id, verb.wish(), actor, ticket, now.moment);
+            tickets.push(order.wait.then(|| self.orders.ticket(number, line)));
+        }
+        match verb.wish() {
+            Wish::Stop { reason, .. } => {
+                self.supervisor.stop_together(ids.iter().copied().zip(tickets), reason, actor, now.moment);
+            }
+            wish => {
+                for (id, ticket) in ids.iter().zip(tickets) {
+                    // Not refused: a shutdown was looked for above.
+                    let _ = self.supervisor.order(*id, wish, actor, ticket, now.moment);
+                }
+            }
         }
         if !order.wait {
             for (result, id) in results.iter_mut().zip(&ids) {

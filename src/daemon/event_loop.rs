@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use tokio::task::JoinHandle;
 use super::children::Children;
 use super::clock::Now;
 use super::executor::Backlog;
+use super::guard::guarded;
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
 use super::recipe::{Surroundings, io_text};
 use super::ring::Ring;
 use super::streams::Subscribers;
+use super::watch::Watches;
 use crate::control::server;
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
@@ -68,11 +71,13 @@ pub struct Daemon {
     pub(super) config_path: PathBuf,
     pub(super) log_dir: PathBuf,
     pub(super) began: Moment,
-    pub(super) null: OwnedFd,
+    pub(super) null: Rc<OwnedFd>,
+    pub(super) watches: Watches,
     pub(super) inbox: mpsc::Sender<Letter>,
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
     pub(super) reload_again: Option<Signal>,
+    places: server::Places,
     orphans: u64,
     orphan_notice_at: Option<Moment>,
     asked_to_stop: bool,
@@ -96,10 +101,12 @@ impl Daemon {
             config_path,
             log_dir,
             began,
-            null,
+            null: Rc::new(null),
+            watches: Watches::default(),
             inbox,
             reloading: false,
             reload_again: None,
+            places: server::Places::default(),
             orphans: 0,
             orphan_notice_at: None,
             asked_to_stop: false,
@@ -110,7 +117,7 @@ impl Daemon {
     pub fn serve(&self, listener: std::os::unix::net::UnixListener) -> std::io::Result<JoinHandle<()>> {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (calls, mut asked) = mpsc::channel(1);
-        let inbox = self.inbox.clone();
+        let (inbox, places) = (self.inbox.clone(), self.places.clone());
         Ok(tokio::task::spawn_local(async move {
             let pass_on = async {
                 while let Some(call) = asked.recv().await {
@@ -119,7 +126,7 @@ impl Daemon {
                     }
                 }
             };
-            tokio::join!(server::serve(listener, calls), pass_on);
+            tokio::join!(server::serve(listener, places, calls), pass_on);
         }))
     }
 
@@ -134,32 +141,30 @@ impl Daemon {
         let mut now = Now::read();
         self.begin(leftovers, now);
         let code = loop {
-            self.carry_out(now);
+            guarded(|| self.carry_out(now));
             if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
                 break code;
             }
             let due = self.next_deadline();
+            let mut letter = None;
             tokio::select! {
                 biased;
                 ready = signals.readable() => if let Ok(mut ready) = ready {
-                    self.take_signals(ready.get_inner(), &mut listener, Now::read());
+                    guarded(|| self.take_signals(ready.get_inner(), &mut listener, Now::read()));
                     ready.clear_ready();
                 },
-                letter = letters.recv() => self.read(letter, Now::read()),
+                // Never the end: we hold a sender ourselves.
+                received = letters.recv() => letter = received,
                 // Launches wait for their turn: look around, then go on with them.
                 () = tokio::task::yield_now(), if self.backlog.is_busy() => {}
                 () = wait_until(due, now.moment), if due.is_some() => {}
             }
             now = Now::read();
-            for _ in 0..LETTERS_A_TURN {
-                let Ok(letter) = letters.try_recv() else { break };
-                self.read(Some(letter), now);
+            let more = std::iter::from_fn(|| letters.try_recv().ok()).take(LETTERS_A_TURN);
+            for letter in letter.into_iter().chain(more) {
+                guarded(|| self.read(letter, now));
             }
-            if self.backlog.unreaped {
-                self.reap(now);
-            }
-            self.supervisor.tick(now.moment);
-            self.tick(now);
+            guarded(|| self.look_around(now));
         };
         self.end(code, listener).await
     }
@@ -189,20 +194,30 @@ impl Daemon {
     fn tick(&mut self, now: Now) {
         if self.orphan_notice_at.is_some_and(|at| at <= now.moment) {
             self.orphan_notice_at = None;
-            self.tell_orphans(now);
+            if self.orphans > 0 {
+                self.tell_orphans(now);
+            }
         }
         self.give_up_drains(now);
     }
 
-    fn read(&mut self, letter: Option<Letter>, now: Now) {
+    /// Whatever no letter tells of: ended children and deadlines.
+    fn look_around(&mut self, now: Now) {
+        if self.backlog.unreaped {
+            self.reap(now);
+        }
+        self.supervisor.tick(now.moment);
+        self.tick(now);
+    }
+
+    fn read(&mut self, letter: Letter, now: Now) {
         match letter {
-            Some(Letter::Call(call)) => self.answer(call, now),
-            Some(Letter::Launched(id, run)) => self.launched(id, run, now),
-            Some(Letter::Gathered(id, run, materials)) => self.gathered(id, run, materials, now),
-            Some(Letter::Log(report)) => self.log_reported(report, now),
-            Some(Letter::ConfigRead(order, result)) => self.reload_read(*order, result, now),
-            // We hold a sender ourselves.
-            None => {}
+            Letter::Call(call) => self.answer(call, now),
+            Letter::Launched(id, run) => self.launched(id, run, now),
+            Letter::Gathered(id, run, materials) => self.gathered(id, run, materials, now),
+            Letter::Found(id, run, finding) => self.found(id, run, finding, now),
+            Letter::Log(report) => self.log_reported(report, now),
+            Letter::ConfigRead(order, result) => self.reload_read(*order, result, now),
         }
     }
 
@@ -273,25 +288,24 @@ impl Daemon {
                     self.main_process_ended(id, run, zombie, now);
                     self.carry_out(now);
                 }
-                None => {
-                    self.orphans += 1;
-                    if self.orphan_notice_at.is_none() {
-                        self.orphan_notice_at = Some(now.moment + ORPHAN_NOTICE);
-                    }
-                }
+                None if self.children.errands.ended(zombie) => {}
+                None => self.orphans += 1,
             }
             self.children.reap(zombie);
+        }
+        if self.orphans > 0 && self.orphan_notice_at.is_none() {
+            self.tell_orphans(now);
         }
         for (id, run) in self.children.clear() {
             self.drain(id, run, now);
         }
     }
 
+    /// At most one event a minute: the first orphans are told at once, the others together.
     fn tell_orphans(&mut self, now: Now) {
         let reaped = std::mem::take(&mut self.orphans);
-        if reaped > 0 {
-            self.tell(None, Kind::Orphan { reaped }, Actor::Supervisor, now);
-        }
+        self.orphan_notice_at = Some(now.moment + ORPHAN_NOTICE);
+        self.tell(None, Kind::Orphan { reaped }, Actor::Supervisor, now);
     }
 
     // The end
@@ -299,7 +313,9 @@ impl Daemon {
     async fn end(mut self, code: u8, listener: JoinHandle<()>) -> u8 {
         listener.abort();
         let now = Now::read();
-        self.tell_orphans(now);
+        if self.orphans > 0 {
+            self.tell_orphans(now);
+        }
         self.tell(None, Kind::DaemonStop { exit_code: code }, Actor::Supervisor, now);
         self.subscribers.close();
         // Whatever still descends from our services and could not be told whose it was.
@@ -319,18 +335,18 @@ impl Daemon {
         while let Some(zombie) = wait::peek() {
             self.children.reap(zombie);
         }
-        // Let the connections write their last answers.
-        for _ in 0..8 {
-            tokio::task::yield_now().await;
-        }
-        let Self { pump, occupancy, .. } = self;
+        let Self { pump, occupancy, places, orders, .. } = self;
+        // Whoever still waits for something learns by the end of the connection that it will not come.
+        drop(orders);
+        places.emptied(LAST_WORDS).await;
         occupancy.leave();
         drop(pump.shutdown(LAST_WORDS));
         code
     }
 }
 
-async fn wait_until(due: Option<Moment>, now: Moment) {
+/// Waits for a moment; for ever where there is none.
+pub(super) async fn wait_until(due: Option<Moment>, now: Moment) {
     match due {
         Some(at) => tokio::time::sleep(at.since(now)).await,
         None => std::future::pending().await,

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{Group, User as Entry};
 
-use crate::spec::{Account, Command, Definition, LimitValue, Resource, User};
+use crate::spec::{Account, Command, Definition, Limit as Limitation, LimitValue, Resource, User};
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Identity, Recipe, Stage};
 use crate::value::{Run, ServiceName};
@@ -207,7 +207,10 @@ fn environment(
     who: Option<&Who>,
 ) -> BTreeMap<OsString, OsString> {
     const KEPT: [&str; 3] = ["PATH", "HOME", "USER"];
+    // What whoever started us wants to hear from us, not from our services.
+    const OURS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
     let inherited = around.environment.iter();
+    let inherited = inherited.filter(|(name, _)| !OURS.iter().any(|ours| *ours == name));
     let inherited = inherited.filter(|(name, _)| !definition.clean_env || KEPT.iter().any(|kept| *kept == name));
     let mut all: BTreeMap<OsString, OsString> = inherited.cloned().collect();
     if let Some(who) = who {
@@ -263,16 +266,38 @@ pub fn explain(definition: &Definition, stage: Stage, errno: Errno) -> LaunchFac
             Some(dir) => format!("{}: {error}", dir.display()),
             None => error,
         },
-        Stage::Pipe
-        | Stage::Clone
-        | Stage::Session
-        | Stage::Limits
-        | Stage::Nice
-        | Stage::OomScore
-        | Stage::User
-        | Stage::Output => error,
+        Stage::User => match &definition.user {
+            Some(user) => format!("cannot become {}: {error}", user_text(user)),
+            None => error,
+        },
+        Stage::Nice => format!("cannot set {}: {error}", definition.nice.unwrap_or_default()),
+        Stage::OomScore => format!("cannot set {}: {error}", definition.oom_score_adj.unwrap_or_default()),
+        Stage::Limits => {
+            let limits: Vec<String> = definition.limits.iter().map(limit_text).collect();
+            format!("cannot set {}: {error}", limits.join(", "))
+        }
+        Stage::Pipe | Stage::Clone | Stage::Session | Stage::Output => error,
     };
     LaunchFacts { stage: stage.word(), message }
+}
+
+fn user_text(user: &User) -> String {
+    let account = |account: &Account| match account {
+        Account::Name(name) => name.clone(),
+        Account::Number(number) => number.to_string(),
+    };
+    match &user.group {
+        Some(group) => format!("{}:{}", account(&user.user), account(group)),
+        None => account(&user.user),
+    }
+}
+
+fn limit_text(limit: &Limitation) -> String {
+    let value = match limit.value {
+        LimitValue::At(value) => value.to_string(),
+        LimitValue::Unlimited => "unlimited".to_owned(),
+    };
+    format!("{}={value}", format!("{:?}", limit.resource).to_lowercase())
 }
 
 /// What the kernel says, in lower case.

@@ -3,26 +3,33 @@
 use std::time::Duration;
 
 use crate::value::duration::Human;
-use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, Kind, Next, StartReason, StopReason};
+use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, Kind, Next, ReadyBy, StartReason, StopReason};
 
-/// The sentence of an event, its service first.
+/// The sentence of an event, its service first; `None` where the one after it says as much.
 #[must_use]
-pub fn of(event: &Event) -> String {
-    let what = about(&event.kind);
-    match &event.service {
-        Some(name) => format!("{name}: {what}"),
-        None => what,
-    }
+pub fn of(event: &Event) -> Option<String> {
+    let is_told_by_the_next = match &event.kind {
+        // Every start without a probe has one.
+        Kind::Ready { by, .. } => *by == ReadyBy::Immediate,
+        // `stop` or `crash` follows.
+        Kind::Exit(facts) => facts.stop_requested || !facts.status.0.is_success(),
+        _ => false,
+    };
+    let what = || about(&event.kind);
+    (!is_told_by_the_next).then(|| match &event.service {
+        Some(name) => format!("{name}: {}", what()),
+        None => what(),
+    })
 }
 
 fn about(kind: &Kind) -> String {
     match kind {
         Kind::Start { pid, reason, .. } => format!("started, PID {pid}{}", because(*reason)),
         Kind::Ready { startup_ms, .. } => format!("ready after {}", human(*startup_ms)),
-        Kind::Exit(facts) => exit(facts),
+        Kind::Exit(facts) => format!("ended ({}) after {}", facts.status.0, human(facts.uptime_ms)),
         Kind::Crash { ending, crashes, next } => {
             let what = match ending {
-                Ending::Exit(facts) => format!("crashed ({})", facts.status.0),
+                Ending::Exit(facts) => crashed(facts),
                 Ending::Launch(facts) => format!("cannot be launched: {}: {}", facts.stage, facts.message),
             };
             let then = match next {
@@ -37,8 +44,10 @@ fn about(kind: &Kind) -> String {
         Kind::Recovered { crashes, down_ms } => format!("recovered after {crashes} crashes and {}", human(*down_ms)),
         Kind::GaveUp { crashes, .. } => format!("gave up after {crashes} crashes in a row"),
         Kind::Stopping { signal, grace_ms, .. } => format!("asked to end by {signal}, grace {}", human(*grace_ms)),
-        Kind::Stop { took_ms, forced, reason, .. } => {
-            format!("stopped after {}{}{}", human(*took_ms), whose(*reason), if *forced { "; SIGKILL was needed" } else { "" })
+        Kind::Stop { status, took_ms, forced, reason } => {
+            let how = status.map_or_else(String::new, |status| format!(" ({})", status.0));
+            let forced = if *forced { "; SIGKILL was needed" } else { "" };
+            format!("stopped{how} within {}{}{forced}", human(*took_ms), whose(*reason))
         }
         Kind::Health { to, failures, output, .. } => match to {
             HealthWord::Unhealthy => format!("unhealthy after {failures} failed checks: {output}"),
@@ -68,9 +77,9 @@ fn about(kind: &Kind) -> String {
     }
 }
 
-fn exit(facts: &ExitFacts) -> String {
+fn crashed(facts: &ExitFacts) -> String {
     let oom = if facts.oom { "; nobody here sent that: out of memory?" } else { "" };
-    format!("ended ({}) after {}{oom}", facts.status.0, human(facts.uptime_ms))
+    format!("crashed ({}) after {}{oom}", facts.status.0, human(facts.uptime_ms))
 }
 
 const fn because(reason: StartReason) -> &'static str {

@@ -354,3 +354,32 @@ fn a_shutdown_keeps_the_code_of_what_had_failed_before() {
     set.shut_down();
     assert_eq!(set.supervisor.finished(), Some(4));
 }
+
+#[test]
+fn stops_of_several_go_dependents_first() {
+    let mut set = Set::up(&spec(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &[])]));
+    let ids: Vec<ServiceId> = ["a", "b", "c", "d"].map(|own| set.supervisor.id(own).unwrap()).to_vec();
+    let tickets = (1..).map(|number| Some(Ticket(number)));
+    set.supervisor.stop_together(ids.into_iter().zip(tickets), StopReason::Manual, &OPERATOR, set.now);
+    set.settle();
+    assert_eq!(["a", "b", "c", "d"].map(|own| set.word(own)), [Word::Running, Word::Running, Word::Stopping, Word::Stopping]);
+    set.end("c", 1);
+    assert_eq!(["a", "b", "c"].map(|own| set.word(own)), [Word::Running, Word::Stopping, Word::Stopped]);
+    // A newer wish overtakes the stop that is held, and nobody is left behind it.
+    set.order("a", RESTART);
+    assert_eq!(set.word("a"), Word::Stopping);
+    assert!(set.answers.contains(&(Ticket(1), Outcome::Overtaken(OPERATOR))), "{:?}", set.answers);
+    set.end("b", 1);
+    set.end("a", 1);
+    assert_eq!(["a", "b"].map(|own| set.word(own)), [Word::Starting, Word::Stopped]);
+}
+
+#[test]
+fn a_held_stop_of_what_crashes_meanwhile_is_done() {
+    let mut set = Set::up(&spec(&[("a", &[]), ("b", &["a"])]));
+    let ids = ["a", "b"].map(|own| (set.supervisor.id(own).unwrap(), None));
+    set.supervisor.stop_together(ids, StopReason::Manual, &OPERATOR, set.now);
+    set.settle();
+    set.end("a", 1);
+    assert_eq!(["a", "b"].map(|own| set.word(own)), [Word::Stopped, Word::Stopping], "no backoff for what is to be down");
+}

@@ -11,6 +11,7 @@ pub mod service;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod sim;
+pub mod stops;
 pub mod supervisor;
 
 pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, Scope, ServiceId, Ticket, Wish};

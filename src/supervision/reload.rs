@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::message::{Action, Effect, Outcome, ServiceId, Ticket, Wish};
+use super::service::Service;
 use super::supervisor::Supervisor;
 use crate::spec::{self, Spec};
 use crate::value::{Moment, ServiceName};
@@ -47,10 +48,12 @@ impl Supervisor {
     }
 
     fn change_of(&self, spec: &spec::Service) -> Change {
-        let Some(service) = self.id(spec.name.as_str()).and_then(|id| self.service(id)) else { return Change::Added };
+        let Some(id) = self.id(spec.name.as_str()) else { return Change::Added };
+        let Some(service) = self.service(id) else { return Change::Added };
         let newest = service.newest();
         match () {
-            () if service.is_removed() => Change::Added,
+            // One whose stop is still held never went: its removal is taken back.
+            () if service.is_removed() && !self.is_held(id) => Change::Added,
             () if newest.definition != spec.definition => Change::Definition,
             () if newest.policy != spec.policy => Change::Policy,
             () => Change::None,
@@ -77,7 +80,12 @@ impl Supervisor {
             let known = self.id(name.as_str());
             let (id, wish) = match (new, known) {
                 (Some(new), None) => (self.add(new), Some(Wish::Start(StartReason::Reload))),
-                (Some(new), Some(id)) => (id, self.revise(id, new, *change, apply)),
+                (Some(new), Some(id)) => {
+                    if self.service(id).is_some_and(Service::is_removed) {
+                        self.drop_held(id, actor);
+                    }
+                    (id, self.revise(id, new, *change, apply))
+                }
                 (None, Some(id)) => {
                     self.mark_removed(id, true);
                     (id, Some(Wish::Stop { reason: StopReason::Reload, within: None }))
@@ -98,6 +106,9 @@ impl Supervisor {
         self.order = order;
         self.link();
         self.tell_reload(&plan, actor);
+        let (stops, wishes): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|(_, wish, _)| matches!(wish, Wish::Stop { .. }));
+        let stops = stops.into_iter().map(|(id, _, ticket)| (id, Some(ticket)));
+        self.stop_together(stops, StopReason::Reload, actor, now);
         for (id, wish, ticket) in wishes {
             if self.order(id, wish, actor, Some(ticket), now).is_err() {
                 // An essential service of the new file ended at once, and the shutdown began between two orders.

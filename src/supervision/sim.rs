@@ -243,6 +243,15 @@ impl Sim {
         Ok(())
     }
 
+    /// Its stop waits for somebody who needs it and is being stopped as well.
+    fn is_held_for_a_reason(&self, id: ServiceId) -> bool {
+        self.supervisor.is_held(id)
+            && self.above(id).into_iter().any(|(other, service)| {
+                let is_going = service.target() == Target::Down && service.is_live() && !service.is_stuck();
+                is_going || self.supervisor.is_held(other)
+            })
+    }
+
     /// Notes who will be launched by an order.
     fn mark_launches(&mut self, id: ServiceId, wish: Wish) {
         let Some(service) = self.supervisor.service(id) else { return };
@@ -422,7 +431,7 @@ impl Sim {
             }
             Action::Tell(kind, run, _) => {
                 if let Kind::Stopping { reason: StopReason::Shutdown, .. } = kind {
-                    self.is_its_turn(&service)?;
+                    self.is_its_turn(id)?;
                 }
                 let reset_after = service.spec().policy.backoff.reset_after;
                 self.watch(id).may_be_forgiven(reset_after, now);
@@ -468,13 +477,26 @@ impl Sim {
         Ok(())
     }
 
+    /// All that need it, directly or not.
+    fn above(&self, id: ServiceId) -> Vec<(ServiceId, &Service)> {
+        let mut found = vec![id];
+        let mut at = 0;
+        while let Some(below) = found.get(at).copied() {
+            at += 1;
+            let needs_it = |service: &Service| {
+                let needs = &service.newest().definition.depends_on;
+                needs.iter().any(|need| self.supervisor.id(need.name.as_str()) == Some(below))
+            };
+            let next = self.supervisor.services().filter(|(other, service)| needs_it(service) && !found.contains(other));
+            let next: Vec<ServiceId> = next.map(|(other, _)| other).collect();
+            found.extend(next);
+        }
+        self.supervisor.services().filter(|(other, _)| *other != id && found.contains(other)).collect()
+    }
+
     /// Whether all that need it are gone or beyond hope.
-    fn is_its_turn(&self, service: &Service) -> Verdict {
-        let needs_it = |other: &Service| {
-            let dependencies = &other.newest().definition.depends_on;
-            other.is_live() && !other.is_stuck() && dependencies.iter().any(|dependency| dependency.name == *service.name())
-        };
-        let dependent = self.supervisor.services().find(|(_, other)| needs_it(other));
+    fn is_its_turn(&self, id: ServiceId) -> Verdict {
+        let dependent = self.above(id).into_iter().find(|(_, other)| other.is_live() && !other.is_stuck());
         hold!(dependent.is_none(), "stopped before its dependent {:?}", dependent.map(|(id, _)| id));
         Ok(())
     }
@@ -504,7 +526,7 @@ impl Sim {
             let word = service.word();
             let has_reason = match pending.wants {
                 Target::Up => matches!(word, Word::Waiting | Word::Starting | Word::Stopping | Word::Backoff),
-                Target::Down => word == Word::Stopping && !service.is_stuck(),
+                Target::Down => (word == Word::Stopping && !service.is_stuck()) || self.is_held_for_a_reason(pending.id),
             };
             hold!(has_reason, "{ticket:?} {pending:?} waits, but it is {word}");
         }
@@ -544,7 +566,7 @@ impl Sim {
         for (id, service) in self.supervisor.services() {
             if service.is_live() && service.word() != Word::Stopping {
                 hold!(!is_spent, "{id:?} outlived SIGKILL to all");
-                hold!(self.is_its_turn(service).is_err(), "{id:?} could be stopped and is not");
+                hold!(self.is_its_turn(id).is_err(), "{id:?} could be stopped and is not");
             }
         }
         Ok(())

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::graph::Graph;
 use super::message::{Action, Effect, Event, Fact, Gate, Order, Outcome, ServiceId, Ticket, Wish};
-use super::service::{STUCK_AFTER, Service, Target};
+use super::service::{Service, Target};
 use crate::spec::{Condition, ExitWhen, Settings, Spec};
 use crate::value::{Moment, Run, ServiceName, duration};
 use crate::wire::State as Word;
-use crate::wire::event::{Actor, Kind, StartReason, StopReason};
+use crate::wire::event::{Actor, Kind, StartReason};
 
 /// All services, and where the supervisor itself stands.
 #[derive(Debug)]
@@ -22,19 +22,21 @@ pub struct Supervisor {
     /// The order of the file; what was removed and is not gone yet comes last.
     pub(super) order: Vec<ServiceId>,
     pub(super) graph: Graph,
-    /// Those who wait. Not by the graph: that is made of the newest definitions, and they wait by their present ones.
-    waiting: BTreeSet<ServiceId>,
     pub(super) settings: Settings,
     next_id: u32,
     deadlines: BTreeSet<(Moment, ServiceId)>,
-    phase: Phase,
+    /// Those who wait for their dependencies.
+    waiting: BTreeSet<ServiceId>,
+    /// Stops that wait for the stops of dependents.
+    pub(super) held: BTreeMap<ServiceId, Order>,
+    pub(super) phase: Phase,
     boot: Option<Boot>,
     pub(super) effects: Vec<Effect>,
 }
 
 /// Where the supervisor stands.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     /// Everything is being stopped. `kill_at`: the end of the budget; `None` once it is spent.
     Stopping {
@@ -59,10 +61,11 @@ impl Supervisor {
             names: HashMap::new(),
             order: Vec::new(),
             graph: Graph::default(),
-            waiting: BTreeSet::new(),
             settings: spec.settings.clone(),
             next_id: 0,
             deadlines: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            held: BTreeMap::new(),
             phase: Phase::Running,
             boot: None,
             effects: Vec::new(),
@@ -166,6 +169,10 @@ impl Supervisor {
             self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, outcome))));
             return Ok(());
         }
+        // A launch of what a reload removed is refused below, and must not take back its stop.
+        if !launches || !self.services.get(&id).is_some_and(Service::is_removed) {
+            self.drop_held(id, actor);
+        }
         let mut events = Vec::new();
         if self.brings_dependencies(id, wish) {
             for dependency in self.graph.below(id) {
@@ -181,6 +188,9 @@ impl Supervisor {
         }
         events.push((id, order(wish, actor.clone(), ticket)));
         self.tell_all(events, now);
+        for dependency in self.graph.below(id) {
+            self.release(dependency, now);
+        }
         Ok(())
     }
 
@@ -202,87 +212,14 @@ impl Supervisor {
         }
     }
 
-    // Shutdown
+    // Consequences
 
-    /// Stops everything, dependents first, within the budget. A second call changes nothing.
-    pub fn shut_down(&mut self, reason: String, actor: Actor, now: Moment) {
-        let code = self.worst_failure();
-        self.begin_shutdown(reason, actor, code, now);
-    }
-
-    fn begin_shutdown(&mut self, reason: String, actor: Actor, code: u8, now: Moment) {
-        if self.is_stopping() {
-            return;
-        }
-        self.phase = Phase::Stopping { kill_at: Some(now + self.settings.stop_grace), code };
-        self.effects.push(Effect::Tell(Kind::DaemonStopping { reason }, actor.clone()));
-        let all: Vec<ServiceId> = self.services.keys().copied().collect();
-        for id in &all {
-            self.tell(*id, order(Wish::Retire, actor.clone(), None), now);
-        }
-        for id in all {
-            self.stop_if_unneeded(id, now);
-        }
-    }
-
-    /// Ends everything now: SIGKILL to all that lives.
-    pub fn kill_all(&mut self, now: Moment) {
-        let Phase::Stopping { kill_at, .. } = &mut self.phase else { return };
-        *kill_at = None;
-        let alive: Vec<ServiceId> = self.services.iter().filter(|(_, service)| service.is_live()).map(|(id, _)| *id).collect();
-        for id in alive {
-            self.tell(id, order(Wish::Kill, Actor::Supervisor, None), now);
-        }
-    }
-
-    /// One step of the shutdown: a service is stopped when nobody who needs it is alive any more. Its share of the budget
-    /// leaves as much for each level below it.
-    fn stop_if_unneeded(&mut self, id: ServiceId, now: Moment) {
-        let Phase::Stopping { kill_at: Some(kill_at), .. } = self.phase else { return };
-        let needed = self.graph.dependents(id).iter().any(|dependent| self.is_moving(*dependent));
-        if needed || !self.is_moving(id) {
-            return;
-        }
-        let levels = self.graph.levels_below(id, |below| self.is_moving(below)) + 1;
-        let within = kill_at.since(now) / levels;
-        let wish = Wish::Stop { reason: StopReason::Shutdown, within: Some(within) };
-        self.tell(id, order(wish, Actor::Supervisor, None), now);
-    }
-
-    /// Alive, and not beyond hope.
-    fn is_moving(&self, id: ServiceId) -> bool {
-        self.services.get(&id).is_some_and(|service| service.is_live() && !service.is_stuck())
-    }
-
-    /// Whether a shutdown is under way.
-    #[must_use]
-    pub const fn is_stopping(&self) -> bool {
-        matches!(self.phase, Phase::Stopping { .. })
-    }
-
-    /// The exit code of the supervisor, once it has nothing left to do.
-    #[must_use]
-    pub fn finished(&self) -> Option<u8> {
-        match self.phase {
-            Phase::Stopping { code, .. } if !self.services.keys().any(|id| self.is_moving(*id)) => Some(code),
-            Phase::Running | Phase::Stopping { .. } => None,
-        }
-    }
-
-    /// The most time that a shutdown which begins now may take.
-    #[must_use]
-    pub fn shutdown_budget(&self) -> std::time::Duration {
-        self.settings.stop_grace + STUCK_AFTER
-    }
-
-    fn worst_failure(&self) -> u8 {
+    pub(super) fn worst_failure(&self) -> u8 {
         self.services.values().filter_map(Service::final_code).max().unwrap_or(0)
     }
 
-    // Consequences
-
     /// Hands an event to one service and draws the consequences for the others.
-    fn tell(&mut self, id: ServiceId, event: Event, now: Moment) {
+    pub(super) fn tell(&mut self, id: ServiceId, event: Event, now: Moment) {
         self.tell_all(vec![(id, event)], now);
     }
 
@@ -307,6 +244,7 @@ impl Supervisor {
                 self.waiting.remove(&id);
             }
             if word != word_before {
+                // Not by the graph: that is made of the newest definitions, and they wait by their present ones.
                 queue.extend(self.waiting.iter().map(|id| (*id, None)));
             }
             // A stuck one keeps its word, but nobody waits for it any more.
@@ -335,19 +273,22 @@ impl Supervisor {
                 self.tell(id, Event::Gate(gate), now);
             }
         }
+        for id in self.held.keys().copied().collect::<Vec<_>>() {
+            self.release(id, now);
+        }
         self.check_all_ended(now);
     }
 
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
-        let Some(service) = self.services.get(&id) else { return };
         if self.is_stopping() {
             if !self.is_moving(id) {
-                for dependency in self.graph.dependencies(id).to_vec() {
+                for dependency in self.graph.below(id) {
                     self.stop_if_unneeded(dependency, now);
                 }
             }
             return;
         }
+        let Some(service) = self.services.get(&id) else { return };
         if let Some(code) = service.final_code().filter(|_| service.spec().policy.essential) {
             let reason = format!("essential service {} ended ({})", service.name(), service.word());
             self.begin_shutdown(reason, Actor::Supervisor, code, now);
@@ -359,6 +300,12 @@ impl Supervisor {
             }
             self.check_boot(now);
             self.check_all_ended(now);
+        }
+        if !self.held.is_empty() && !self.is_moving(id) {
+            self.release(id, now);
+            for dependency in self.graph.below(id) {
+                self.release(dependency, now);
+            }
         }
     }
 
@@ -385,13 +332,14 @@ impl Supervisor {
     }
 
     fn forget(&mut self, id: ServiceId) {
-        self.waiting.remove(&id);
         if let Some(service) = self.services.remove(&id) {
             if self.names.get(service.name()) == Some(&id) {
                 self.names.remove(service.name());
             }
             self.order.retain(|other| *other != id);
             self.deadlines.retain(|(_, other)| *other != id);
+            self.waiting.remove(&id);
+            self.held.remove(&id);
             self.link();
         }
     }
@@ -474,8 +422,7 @@ impl Supervisor {
     }
 
     pub(super) fn is_selected(&self, id: ServiceId) -> bool {
-        let picked = self.settings.select.as_ref().and_then(|select| select.picked.as_ref());
-        picked.is_none_or(|names| self.services.get(&id).is_some_and(|service| names.contains(service.name())))
+        self.services.get(&id).is_some_and(|service| self.settings.selects(service.name()))
     }
 }
 

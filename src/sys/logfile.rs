@@ -47,7 +47,10 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
         Err(Errno::ENOENT) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(Errno::ENOENT)?;
             make_folder(parent)?;
-            make_folder(path)
+            // Not this function again: in /proc a name stays missing however often its parent is there.
+            mkdir(path, FOLDER_MODE)?;
+            fchmod(open_folder(path)?, FOLDER_MODE)?;
+            Ok(())
         }
         Err(errno) => Err(errno.into()),
     }

@@ -20,7 +20,7 @@ use super::child;
 use super::watch::watch;
 
 /// What a process is made of. Everything that needs memory, a lock or a look-up is done before the clone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// Where the program may be, in the order in which they are tried.
     pub programs: Vec<CString>,
@@ -192,6 +192,16 @@ pub fn spawn(
 ) -> Result<Launch, (Stage, Errno)> {
     let (status, child_status) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| (Stage::Pipe, errno))?;
     let changes_user = recipe.identity.is_some();
+    // The child puts `extra` in its place while it still needs the other two: neither may have its number.
+    let target = extra.map_or(-1, |(_, to)| to);
+    let child_status = away_from(target, child_status)?;
+    let moved = match extra {
+        Some((from, to)) if from.as_raw_fd() == to => {
+            Some(from.try_clone_to_owned().map_err(|error| (Stage::Pipe, errno_of(&error)))?)
+        }
+        _ => None,
+    };
+    let extra = extra.map(|(from, to)| (moved.as_ref().map_or(from.as_raw_fd(), AsRawFd::as_raw_fd), to));
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -200,19 +210,27 @@ pub fn spawn(
         argv: pointers(&recipe.argv),
         environment: pointers(&recipe.environment),
         recipe,
-        descriptors: Descriptors {
-            null: null.as_raw_fd(),
-            output: output.as_raw_fd(),
-            status: child_status.as_raw_fd(),
-            extra: extra.map(|(from, to)| (from.as_raw_fd(), to)),
-        },
+        descriptors: Descriptors { null: null.as_raw_fd(), output: output.as_raw_fd(), status: child_status.as_raw_fd(), extra },
         parent: std::process::id() as i32,
         stack: Stack::take(),
     });
     // Watched before there is a process: afterwards nothing may fail.
-    let status = watch(status).map_err(|error| (Stage::Pipe, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+    let status = watch(status).map_err(|error| (Stage::Pipe, errno_of(&error)))?;
     let pid = clone_child(&mut memory, changes_user).map_err(|errno| (Stage::Clone, errno))?;
     Ok(Launch { pid, status, memory: Cell::new(Some(memory)), failure: Cell::new(None) })
+}
+
+/// The same file under another number than this one.
+fn away_from(number: RawFd, descriptor: OwnedFd) -> Result<OwnedFd, (Stage, Errno)> {
+    if descriptor.as_raw_fd() != number {
+        return Ok(descriptor);
+    }
+    // The first free one: not `number`, which is in use until `descriptor` goes.
+    descriptor.try_clone().map_err(|error| (Stage::Pipe, errno_of(&error)))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn clone_child(memory: &mut Prepared, changes_user: bool) -> Result<i32, Errno> {

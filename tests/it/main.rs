@@ -8,9 +8,13 @@
 mod article;
 mod check;
 mod dependencies;
+mod health;
+mod identity;
 mod launch;
 mod lifecycle;
 mod logs;
+mod readiness;
+mod readme;
 mod reload;
 mod root;
 mod signals;

@@ -44,6 +44,11 @@ pub fn run(args: DaemonArgs) -> u8 {
     }
 }
 
+/// What the supervisor itself holds open, launches under way and clients included, with room to spare.
+const DESCRIPTORS: usize = 200;
+/// A pipe and a log.
+const DESCRIPTORS_PER_SERVICE: usize = 2;
+
 type Failure = (u8, String);
 
 fn start(args: DaemonArgs) -> Result<u8, Failure> {
@@ -69,6 +74,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
 
     let descriptor_limit =
         init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", errno.desc())))?;
+    init::make_room_for_descriptors(&null, DESCRIPTORS + spec.services.len() * DESCRIPTORS_PER_SERVICE);
     if std::process::id() != 1
         && let Err(errno) = init::become_subreaper()
     {

@@ -19,6 +19,7 @@ use crate::log::{LogId, Report};
 use crate::spec;
 use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
 use crate::sys::reserve::{self, Purpose};
+use crate::sys::init;
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
 use crate::value::{Moment, Run, ServiceName};
@@ -74,7 +75,13 @@ impl Daemon {
             }
             for effect in effects {
                 match effect {
-                    Effect::Tell(kind, actor) => self.tell(None, kind, actor, now),
+                    Effect::Tell(kind, actor) => {
+                        let is_ready = matches!(kind, Kind::DaemonReady { .. });
+                        self.tell(None, kind, actor, now);
+                        if is_ready {
+                            init::let_go_of_program_pages();
+                        }
+                    }
                     Effect::Service(id, action) => self.act(id, action, &census, now),
                 }
             }

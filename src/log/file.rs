@@ -165,6 +165,11 @@ impl LogFile {
         Ok(())
     }
 
+    /// Closes the current file until it is needed again.
+    pub fn let_go(&mut self) {
+        self.current = None;
+    }
+
     /// Takes other limits. A file that is too long for them is rotated at once.
     ///
     /// # Errors

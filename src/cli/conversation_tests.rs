@@ -128,6 +128,7 @@ fn refusals_have_their_exit_codes() {
 const LINES: &str = "{\"v\":1,\"item\":{\"service\":\"web\",\"line\":\"\\u001b[31mred\"}}\n\
                      {\"v\":1,\"item\":{\"service\":\"db\",\"line_hex\":\"ff0a\"}}\n{\"v\":1,\"ok\":true}\n";
 
+/// G44: no log line commands a terminal.
 #[test]
 fn lines_of_logs_are_escaped_on_a_terminal_only() {
     for (line, terminal, stdout) in [

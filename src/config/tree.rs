@@ -509,6 +509,7 @@ mod tests {
         assert_eq!(entries[0].value, entries[1].value);
     }
 
+    /// G07: one document. G09: bombs and depths.
     #[test]
     fn what_is_no_single_document_of_plain_values() {
         let deep = "[".repeat(100_000);

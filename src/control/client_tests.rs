@@ -96,6 +96,7 @@ fn a_connection_that_ends_before_the_answer_is_made_again_once() {
     }
 }
 
+/// G43: a client waits for a limited time.
 #[test]
 fn silence_ends_in_a_time_out() {
     let script = script(vec![silence]);
@@ -120,6 +121,7 @@ fn a_stream_is_read_to_its_end() {
     assert!(matches!(call.receive(), Ok(Reply::Done(None))));
 }
 
+/// G43: every reason has words of its own.
 #[test]
 fn no_supervisor_names_what_was_tried() {
     let dir = tempfile::tempdir().unwrap();

@@ -222,6 +222,7 @@ mod tests {
 
     use super::*;
 
+    /// G20: the console tells services apart.
     #[test]
     fn lines_are_whole_and_prefixed() {
         let (out, into) = nix::unistd::pipe().expect("pipe");
@@ -259,6 +260,7 @@ mod tests {
         assert!(bytes.split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE + 6));
     }
 
+    /// G20: what is missing is said. P08: a reader that left ends nothing.
     #[test]
     fn a_reader_that_stands_still_costs_lines_and_one_that_left_costs_nothing() {
         let (out, into) = nix::unistd::pipe().expect("pipe");
@@ -287,6 +289,7 @@ mod tests {
         printer.finish(Duration::from_secs(10));
     }
 
+    /// P01: as its reader never comes back.
     #[test]
     fn a_stuck_reader_does_not_hold_up_the_end() {
         let (out, into) = nix::unistd::pipe().expect("pipe");

@@ -496,6 +496,7 @@ mod tests {
         assert_eq!(rig.log.position(), Position { size: 21, line_start: 21 });
     }
 
+    /// G17: the next older file is not put over one that could not be moved.
     #[test]
     fn a_generation_that_cannot_be_moved_stops_the_shift_and_nothing_is_overwritten() {
         let mut rig = Rig::new("4K", 3);

@@ -173,6 +173,7 @@ mod tests {
         }
     }
 
+    /// G44: read backwards in blocks, in bounded memory.
     #[test]
     fn more_lines_than_a_block_and_fewer_bytes_than_asked() {
         let dir = tempfile::tempdir().expect("tempdir");
@@ -196,6 +197,7 @@ mod tests {
         }
     }
 
+    /// G44: read backwards in blocks, in bounded memory.
     #[test]
     fn one_endless_line_is_cut_to_the_bytes_asked_for() {
         let dir = tempfile::tempdir().expect("tempdir");

@@ -163,6 +163,7 @@ fn long_lines_in_small_files_and_small_writes() {
     }
 }
 
+/// P07: an endless line is written as it comes.
 #[test]
 fn two_hundred_megabytes_without_a_newline() {
     let rig = Rig::new();
@@ -212,6 +213,7 @@ fn lines_of_two_pipes_are_not_torn() {
     assert!(in_order(&a, 'a', 60) && in_order(&b, 'b', 50));
 }
 
+/// G15: a straggler of the run before feeds no second writer. G16: what was in its pipe is kept.
 #[test]
 fn a_pipe_that_something_holds_stays_until_the_next_one() {
     let rig = Rig::new();
@@ -277,6 +279,7 @@ fn something_else_in_the_place_of_a_log() {
     assert_eq!(fs::read_to_string(victim).expect("read"), "keep");
 }
 
+/// G13: the pipe is drained all the same. G20: what is missing is said where it is missing.
 #[test]
 fn a_full_disk_costs_bytes_that_are_counted_and_nothing_else() {
     let home = tempfile::tempdir().expect("tempdir");
@@ -440,6 +443,7 @@ fn pipes_outlive_the_pump() {
     assert_eq!(rig.read("web.log"), b"before\nbetween\nafter\n");
 }
 
+/// G15: one owner for a file, however often its service comes and goes.
 #[test]
 fn a_log_that_is_closed_and_opened_again_has_one_owner() {
     let rig = Rig::new();
@@ -463,6 +467,7 @@ fn a_log_that_is_closed_and_opened_again_has_one_owner() {
     assert_eq!(counters.size(), 10_009);
 }
 
+/// G20: own messages have a time.
 #[test]
 fn own_messages_go_to_the_file_with_their_time_and_to_the_console_without() {
     let home = tempfile::tempdir().expect("tempdir");

@@ -152,6 +152,7 @@ fn dependencies_first_and_one_daemon_ready() {
     assert!(matches!(set.told.as_slice(), [Kind::DaemonReady { .. }]), "{:?}", set.told);
 }
 
+/// P12: a shutdown goes on without it.
 #[test]
 fn nobody_waits_for_a_stuck_dependent() {
     let mut set = Set::up(&spec(&[("db", &[]), ("web", &["db"])]));
@@ -224,6 +225,7 @@ fn a_relaunch_by_an_old_definition_does_not_wait_for_what_was_removed() {
     assert_eq!((set.word("db"), set.word("web")), (Word::Stopping, Word::Running));
 }
 
+/// G48: no reload takes it back.
 #[test]
 fn an_operators_stop_survives_a_reload_that_adds_a_dependent() {
     let mut set = Set::up(&spec(&[("db", &[])]));

@@ -25,6 +25,7 @@ use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopRea
 const HISTORIES: u64 = 2_000;
 const OPERATOR: Actor = Actor::Client(0);
 
+/// G49: orders, reloads and ends in any order go through one machine.
 #[test]
 fn no_history_breaks_an_invariant() {
     let chosen = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());

@@ -94,6 +94,7 @@ mod tests {
         }
     }
 
+    /// G06: no size overflows, and none is replaced in silence.
     #[test]
     fn sizes_that_are_not() {
         for bad in ["", "K", "B", "-1", "+4096", "4 K", "1.5M", "4095", "3K", "2T", "9999999999G", "18446744073709551616", "10X"]

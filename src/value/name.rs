@@ -80,6 +80,7 @@ mod tests {
         }
     }
 
+    /// G05: a name becomes a file name, an argument and a word of the protocol.
     #[test]
     fn names_that_could_do_harm() {
         let too_long = "a".repeat(65);

@@ -104,12 +104,14 @@ fn json_that_is_refused() {
     }
 }
 
+/// G41: a request is at most 64 KiB.
 #[test]
 fn a_line_over_the_bound_is_refused() {
     let line = vec![b'x'; MAX_LINE];
     assert_eq!(Request::decode(&line), (Form::Plain, Err(Request::too_long())));
 }
 
+/// G35: no request can end the process.
 /// A seeded stream of bytes, and of pieces that get past the first checks: G35 was one number away from ending PID 1.
 #[test]
 fn no_line_can_panic() {

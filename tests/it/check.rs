@@ -40,6 +40,8 @@ const BAD: [(&str, &[&str]); 26] = [
     ("services: {web: {command: x, ready: {tcp: 'h:1', file: /x}}}\n", &["services.web.ready"]),
 ];
 
+/// G02: unknown keys. G03: unknown restart words. G04: nothing to run. G05: names that are paths, blanks or options. G06: sizes that
+/// overflow or are too small. G07: a second document, and `command` among the defaults. G08: unknown, own and cyclic dependencies.
 #[test]
 fn every_fault_is_named_with_its_place() {
     let home = Home::new("");
@@ -94,6 +96,7 @@ fn g09_what_is_no_small_regular_file_is_refused() {
     home.cli(&["check", "/"]).exits(6);
 }
 
+/// G09: aliases are limited.
 #[test]
 fn alias_bombs_are_refused() {
     let home = Home::new("");
@@ -105,10 +108,10 @@ fn alias_bombs_are_refused() {
     home.cli(&["check"]).exits(6);
 }
 
+/// G09: so is depth, whatever it is made of. An earlier build took 19 s for the first of them.
 #[test]
 fn depths_are_refused() {
     let home = Home::new("");
-    // An earlier build took 19 s for the first of them.
     for (open, times) in ["[", "{", "{a: ", "[a, ", "- ", "? "].into_iter().flat_map(|open| [(open, 100_000), (open, 500_000)]) {
         let text: String = format!("services: {}", open.repeat(times)).chars().take((1 << 20) - 1).chain(['\n']).collect();
         fs::write(home.config(), text).expect("a config");
@@ -124,6 +127,7 @@ fn g10_a_supervisor_with_a_bad_config_says_so_on_stderr_and_ends_with_6() {
     assert!(said.contains("comand") && said.contains("section3.yml"), "{said}");
 }
 
+/// G01: at the start, too.
 #[test]
 fn a_supervisor_without_a_config_ends_with_6() {
     let home = Home::new("");
@@ -146,6 +150,7 @@ fn variables_of_the_supervisor_are_expanded_but_not_in_a_shell_line() {
     assert_eq!(daemon.log_text("line"), "x-hello\n");
 }
 
+/// P04: a typo in the selection is no success, and starts nothing.
 #[test]
 fn a_selection_that_names_nothing_is_an_error() {
     let config = "supervisor: {select: {env: WHICH, unknown: warn}}\nservices: {web: {command: @web}, other: {command: @other}}";

@@ -2,6 +2,7 @@
 
 use crate::support::Daemon;
 
+/// P13: readiness is told by the service, not guessed from the order.
 #[test]
 fn g08_a_service_waits_until_what_it_needs_is_ready() {
     let config = "services: {worker: {command: @worker, depends_on: [web]}, web: {command: @web, ready: {log: '^up'}}}";

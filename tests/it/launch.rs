@@ -75,6 +75,7 @@ fn a_service_knows_its_name_its_run_and_its_settings() {
     assert!(bare.contains("A=b\n") && bare.contains("PATH=") && !bare.contains("SURPLUS"), "{bare}");
 }
 
+/// G33: without a shell a missing program is no exit 127 but a launch that failed, and says so.
 #[test]
 fn g11_a_failed_launch_names_the_stage_and_the_path() {
     let config = "defaults: {restart: never}

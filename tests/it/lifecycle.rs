@@ -9,6 +9,7 @@ const BRISK: &str =
 /// A service whose next launch is far away once it crashed.
 const SLOW: &str = "services: {web: {command: @web, backoff: {initial: 60s}}}";
 
+/// G31: crash and clean end are told apart. P13: what died is launched again.
 #[test]
 fn a_crash_leads_to_backoff_a_new_run_and_recovery() {
     let mut daemon = Daemon::start(BRISK);
@@ -26,6 +27,7 @@ fn a_crash_leads_to_backoff_a_new_run_and_recovery() {
     assert_eq!((&status["state"], &status["last_exit"]["code"]), (&"running".into(), &3.into()));
 }
 
+/// G31: an end by itself, a failure and a backoff are told apart, with code or signal.
 #[test]
 fn the_policy_decides_what_follows_an_end() {
     let config = "defaults: {backoff: {initial: 60s}}
@@ -44,7 +46,6 @@ services:
     for (name, state) in names.into_iter().zip(ends) {
         daemon.cli(&["wait", name, "--for", state]).exits(0);
     }
-    // g31: an end says how it ended.
     assert_eq!(daemon.status("b-never-3")["last_exit"]["code"], 3);
     assert!(daemon.status("g-signal")["last_exit"]["signal"].to_string().contains("SEGV"));
 }
@@ -153,6 +154,7 @@ fn an_unhealthy_service_is_restarted() {
     daemon.stage.actor("web");
 }
 
+/// P05: none hides another one's code.
 #[test]
 fn the_supervisor_ends_when_all_have_and_passes_on_the_worst_code() {
     let config = "supervisor: {exit_when: all-ended}

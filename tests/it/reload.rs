@@ -184,3 +184,41 @@ fn a_new_service_that_is_not_selected_is_said_to_stay_stopped() {
     }
     assert_eq!(daemon.status("new")["state"], "stopped");
 }
+
+#[test]
+fn g48_an_operators_stop_survives_a_reload_that_changes_the_service() {
+    let mut daemon = Daemon::start(ONE);
+    daemon.stage.actor("web");
+    daemon.cli(&["stop", "web"]).exits(0);
+    daemon.configure("services: {web: {command: @other, restart: on-crash}}");
+    for line in [&["reload"][..], &["reload", "--apply"]] {
+        daemon.cli(line).exits(0);
+        assert_eq!(daemon.status("web")["state"], "stopped");
+    }
+    assert!(daemon.stage.unclaimed().is_empty());
+    daemon.cli(&["start", "web"]).exits(0);
+    daemon.stage.actor("other");
+}
+
+#[test]
+fn g49_orders_during_a_reload_act_on_the_new_set() {
+    let mut daemon = Daemon::start("services: {keep: {command: @keep}, gone: {command: @gone, stop_grace: 60s}}");
+    let mut gone = daemon.stage.actor("gone");
+    let mut keep = daemon.stage.actor("keep");
+    gone.does("ignore TERM");
+    daemon.configure("services: {keep: {command: @keep}, new: {command: @new}}");
+    let reload = daemon.client(&["reload"]).spawn().expect("the program");
+    // It waits for what it removes, and nobody waits for it.
+    gone.hears("got TERM");
+    let mut new = daemon.stage.actor("new");
+    daemon.cli(&["stop", "new"]).exits(0);
+    new.dies();
+    daemon.cli(&["restart", "keep"]).exits(0);
+    keep.dies();
+    daemon.stage.actor("keep");
+    assert_ne!(daemon.cli(&["start", "gone"]).code, 0, "what was removed does not come back");
+    gone.tell("exit 0");
+    finish(reload, "reload").exits(0);
+    assert_eq!(daemon.status("new")["state"], "stopped");
+    assert!(daemon.stage.unclaimed().is_empty());
+}

@@ -86,6 +86,7 @@ fn it_runs_as_pid_1() {
     assert_eq!(daemon.ends(), 0);
 }
 
+/// P10: adopted orphans are reaped.
 #[test]
 fn g38_orphans_are_reaped_as_pid_1_and_otherwise() {
     for pid_1 in [true, false] {
@@ -121,6 +122,7 @@ fn as_pid_1_nothing_at_all_is_left_at_the_end() {
     far.dies();
 }
 
+/// P02: also as PID 1.
 #[test]
 fn g36_as_pid_1_an_early_sigterm_is_not_lost() {
     let services: Vec<String> = (0..20).map(|n| format!("s{n}: {{command: @s}}")).collect();

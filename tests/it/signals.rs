@@ -22,6 +22,7 @@ fn g36_a_sighup_while_services_are_launched_is_a_reload() {
     assert!(daemon.stage.unclaimed().is_empty());
 }
 
+/// P02: signals are heard from before the first launch.
 #[test]
 fn g36_a_sigterm_while_services_are_launched_ends_all_of_them() {
     let mut daemon = Launch::new(twenty()).spawn();

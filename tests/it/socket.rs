@@ -133,6 +133,7 @@ fn g35_a_number_out_of_range_ends_no_supervisor() {
     assert_eq!(daemon.status("web")["run"], 1);
 }
 
+/// G35: no request can end the process.
 #[test]
 fn garbage_is_answered_or_dropped() {
     let daemon = Daemon::start("services: {}");
@@ -173,6 +174,7 @@ fn g41_half_a_request_is_dropped_after_5_s() {
     daemon.answers();
 }
 
+/// G41: and its output is bounded.
 #[test]
 fn a_client_that_does_not_read_stalls_nobody() {
     let mut daemon = Daemon::start(ONE);
@@ -187,6 +189,7 @@ fn a_client_that_does_not_read_stalls_nobody() {
     }
 }
 
+/// G41: connections are limited, and their descriptors come back.
 #[test]
 fn a_hundred_connections_leave_it_working() {
     let daemon = Daemon::start("services: {}");

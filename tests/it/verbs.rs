@@ -232,3 +232,31 @@ fn g42_a_log_line_that_looks_like_an_error_is_only_a_line() {
     let answer = daemon.cli(&["tail", "web"]).exits(0);
     assert_eq!((answer.out.as_str(), answer.err.as_str()), ("ERROR: from the app\n", ""));
 }
+
+#[test]
+fn g43_a_line_longer_than_64_kib_is_printed_whole() {
+    let line = "head -c 300000 /dev/zero | tr \"\\0\" x; echo";
+    let daemon = Daemon::start(&format!("services: {{web: {{command: '{line}; echo end', restart: never}}}}"));
+    daemon.events().until("exit", "web");
+    let expected = format!("{}\nend\n", "x".repeat(300_000));
+    let answer = daemon.cli(&["tail", "-n", "2", "web"]).exits(0);
+    assert!(answer.out == expected, "{} bytes of {}", answer.out.len(), expected.len());
+    assert!(daemon.ask(b"tail -n 2 web\n") == expected);
+}
+
+/// G31: what never ran, what an operator stopped, what ended and what failed are told apart, with how it ended.
+#[test]
+fn g31_every_way_not_to_run_has_its_word() {
+    let config = "defaults: {restart: never}
+services: {done: {command: exit 0}, bad: {command: exit 3}, web: {command: @web}, later: {command: @later, depends_on: {web: completed}}}";
+    let mut daemon = Daemon::start(config);
+    daemon.stage.actor("web");
+    daemon.cli(&["wait", "done", "--for", "exited"]).exits(0);
+    daemon.cli(&["wait", "bad", "--for", "failed"]).exits(0);
+    daemon.cli(&["wait", "later", "--for", "waiting"]).exits(0);
+    assert_eq!((&daemon.status("done")["last_exit"]["code"], &daemon.status("done")["crashes"]), (&0.into(), &0.into()));
+    assert_eq!(daemon.status("bad")["last_exit"]["code"], 3);
+    assert!(daemon.status("later")["last_exit"].is_null());
+    daemon.cli(&["stop", "web"]).exits(0);
+    assert_eq!(daemon.status("web")["state"], "stopped");
+}

@@ -392,6 +392,7 @@ fn each_fact_in_each_state_with_a_live_run() {
     assert_eq!(stuck.fact(gone), "exit stop:Manual:forced");
 }
 
+/// P12: what SIGKILL does not end is killed and reported once a minute, not ten times a second.
 #[test]
 fn each_deadline() {
     for (stage, ms, word, actions) in [

@@ -96,19 +96,21 @@ pub fn skim(text: &str) -> Result<Node, Syntax> {
 fn guarded(text: &str, plain: bool) -> Result<Node, Syntax> {
     // The library would say so too, but with a place in bytes.
     if let Some((at, c)) = text.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}')) {
-        let before = &text[..at];
-        let column = before[before.rfind('\n').map_or(0, |end| end + 1)..].chars().count() + 1;
-        let place = Some((before.matches('\n').count() + 1, column));
-        return Err(Syntax {
-            place,
-            message: format!("found the control character U+{:04X}; a config is plain text", u32::from(c)),
-        });
+        let message = format!("found the control character U+{:04X}; a config is plain text", u32::from(c));
+        return Err(Syntax { place: Some(place_of(text, at)), message });
     }
-    // The library's time grows with the square of the depth of brackets, so a deep text is cut off before it is read.
-    if let Some(Err(wrong)) = bracketed(text).map(|end| whole(&text[..end], plain))
-        && wrong.message == TOO_DEEP
-    {
-        return Err(wrong);
+    // The library reads the whole text before it gives anything away, and its time grows with the square of the depth of
+    // brackets: a deep text is cut off, piece by piece, until one piece is wrong for another reason than its missing end.
+    for (piece, end) in depths(text).enumerate() {
+        if piece == PIECES {
+            let message = format!("more than {} brackets are opened and not closed again", DEPTH + PIECES * DEPTH_STEP);
+            return Err(Syntax { place: Some(place_of(text, end - 1)), message });
+        }
+        if let Err(wrong) = whole(&text[..end], plain)
+            && (!wrong.message.starts_with(NOT_YAML) || wrong.message.contains(PLAIN_KEY))
+        {
+            return Err(wrong);
+        }
     }
     whole(text, plain)
 }
@@ -116,18 +118,41 @@ fn guarded(text: &str, plain: bool) -> Result<Node, Syntax> {
 /// The library recurses, and stops there.
 const TOO_DEEP: &str = "nested more than 128 levels deep";
 
-/// Where a thousand brackets more were opened than closed. Brackets in quotes count too, so this alone proves nothing.
-fn bracketed(text: &str) -> Option<usize> {
-    let mut open = 0_usize;
-    let at = text.bytes().position(|b| {
+/// What the library found wrong in the text itself, its end included.
+const NOT_YAML: &str = "not valid YAML: ";
+
+/// What a key must be.
+const PLAIN_KEY: &str = "a plain word as key";
+
+/// Brackets that may be open before the text is looked at in pieces; in each piece there may be [`DEPTH_STEP`] more.
+const DEPTH: usize = 128;
+/// A small step means many pieces, a large one long time for each.
+const DEPTH_STEP: usize = 4000;
+/// Each piece is read from the beginning, so there cannot be many.
+const PIECES: usize = 10;
+
+/// The ends of the pieces: where more and more brackets were opened and not closed. Brackets in quotes and comments count
+/// too, so this alone proves nothing.
+fn depths(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let (mut open, mut limit) = (0_usize, DEPTH);
+    text.bytes().enumerate().filter_map(move |(at, b)| {
         match b {
             b'[' | b'{' => open += 1,
             b']' | b'}' => open = open.saturating_sub(1),
             _ => {}
         }
-        open > 1000
-    })?;
-    Some(at + 1)
+        (open > limit).then(|| {
+            limit += DEPTH_STEP;
+            at + 1
+        })
+    })
+}
+
+/// Line and column of a byte, from 1, in characters.
+fn place_of(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let column = before[before.rfind('\n').map_or(0, |end| end + 1)..].chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 fn whole(text: &str, plain: bool) -> Result<Node, Syntax> {
@@ -193,7 +218,7 @@ impl<'t> Reading<'t> {
         }
         let said = error.to_string();
         if said.starts_with("recursion limit") {
-            return Syntax { place, message: "nested more than 128 levels deep".to_owned() };
+            return Syntax { place, message: TOO_DEEP.to_owned() };
         }
         if said.starts_with("repetition limit") {
             return Syntax { place, message: "aliases of aliases repeat too much".to_owned() };
@@ -212,7 +237,7 @@ impl<'t> Reading<'t> {
             }
             None => said,
         };
-        Syntax { place, message: format!("not valid YAML: {message}") }
+        Syntax { place, message: format!("{NOT_YAML}{message}") }
     }
 
     /// The place of the second document.
@@ -346,7 +371,7 @@ impl<'t> Visitor<'t> for Key<'_, 't> {
     type Value = (String, Option<usize>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a plain word as key")
+        f.write_str(PLAIN_KEY)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -488,7 +513,11 @@ mod tests {
     fn what_is_no_single_document_of_plain_values() {
         let deep = "[".repeat(100_000);
         let maps = "{a: ".repeat(250_000);
-        // More than a thousand brackets in a quoted text are no depth.
+        let braces = "{".repeat(500_000);
+        let tagged = format!("!x {}", "[".repeat(500_000));
+        let hidden = format!("# {}\na: '{}'\nb: {}", "[".repeat(10_000), "[".repeat(10_000), "{a: [".repeat(100_000));
+        let quoted = format!("a: '{}'\n", "[".repeat(500_000));
+        // Brackets in a quoted text are no depth.
         let odd = format!("{{a: \"{}\"\n", "[".repeat(2000));
         let bomb: String = ('b'..='j').fold("a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, name| {
             let before = char::from(name as u8 - 1);
@@ -508,6 +537,10 @@ mod tests {
             ("a: \u{9b}2J\n", Some((1, 4)), "found the control character U+009B"),
             (deep.as_str(), Some((1, 129)), "128 levels"),
             (maps.as_str(), Some((1, 513)), "128 levels"),
+            (braces.as_str(), Some((1, 2)), "a plain word as key"),
+            (tagged.as_str(), Some((1, 1)), "a tag such as"),
+            (hidden.as_str(), None, "128 levels"),
+            (quoted.as_str(), Some((1, 40_133)), "more than 40128 brackets"),
             (odd.as_str(), Some((2, 1)), "while parsing a flow mapping"),
             (bomb.as_str(), None, "aliases of aliases"),
             (wide.as_str(), None, "more than 200000 values"),

@@ -120,7 +120,7 @@ impl Daemon {
     pub(super) fn tell(&mut self, about: Option<(ServiceId, ServiceName, Run)>, kind: Kind, actor: Actor, now: Now) {
         let event = self.ring.push(about, actor, kind, now.moment, now.wall);
         let severity = event.kind.severity();
-        if let Some(text) = sentence::of(&event).filter(|_| severity > Severity::Debug) {
+        if let Some(text) = sentence::of(&event) {
             match severity {
                 Severity::Debug | Severity::Info => tracing::info!("{text}"),
                 Severity::Warning => tracing::warn!("{text}"),

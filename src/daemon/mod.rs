@@ -8,6 +8,7 @@ mod desk;
 mod errand;
 mod event_loop;
 mod executor;
+mod guard;
 mod inbox;
 mod occupancy;
 mod orders;

@@ -33,7 +33,7 @@ impl Supervisor {
         // One that is not alive needs no order, and must not come up meanwhile.
         let alive = self.is_moving(id);
         let needed = alive
-            && self.nearest_dependents(id).iter().any(|dependent| {
+            && self.graph.above(id).iter().any(|dependent| {
                 let going = self.services.get(dependent).is_some_and(|service| service.target() == Target::Down);
                 self.held.contains_key(dependent) || (going && self.is_moving(*dependent))
             });
@@ -44,18 +44,6 @@ impl Supervisor {
             // A stop is never refused. What this one needs is looked at when it is gone, or at once if it was down.
             let _ = self.order(id, wish, &actor, ticket, now);
         }
-    }
-
-    /// What it needs may have been held back for it alone.
-    pub(super) fn release_below(&mut self, id: ServiceId, now: Moment) {
-        for dependency in self.graph.nearest_dependencies(id, |between| !self.is_moving(between)) {
-            self.release(dependency, now);
-        }
-    }
-
-    /// Who needs it: a step that is done (a migration, say) does not part a service from those that were started after it.
-    fn nearest_dependents(&self, id: ServiceId) -> Vec<ServiceId> {
-        self.graph.nearest_dependents(id, |between| !self.is_moving(between) && !self.held.contains_key(&between))
     }
 
     /// Whether its stop waits for the stops of those that need it.
@@ -106,7 +94,8 @@ impl Supervisor {
     /// leaves as much for each level below it.
     pub(super) fn stop_if_unneeded(&mut self, id: ServiceId, now: Moment) {
         let Phase::Stopping { kill_at: Some(kill_at), .. } = self.phase else { return };
-        let needed = !self.graph.nearest_dependents(id, |between| !self.is_moving(between)).is_empty();
+        // Also of those that need it through one that has ended, such as a one-shot between the two.
+        let needed = self.graph.above(id).into_iter().any(|dependent| self.is_moving(dependent));
         if needed || !self.is_moving(id) {
             return;
         }

@@ -188,7 +188,9 @@ impl Supervisor {
         }
         events.push((id, order(wish, actor.clone(), ticket)));
         self.tell_all(events, now);
-        self.release_below(id, now);
+        for dependency in self.graph.below(id) {
+            self.release(dependency, now);
+        }
         Ok(())
     }
 
@@ -280,7 +282,7 @@ impl Supervisor {
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
         if self.is_stopping() {
             if !self.is_moving(id) {
-                for dependency in self.graph.nearest_dependencies(id, |between| !self.is_moving(between)) {
+                for dependency in self.graph.below(id) {
                     self.stop_if_unneeded(dependency, now);
                 }
             }
@@ -301,7 +303,9 @@ impl Supervisor {
         }
         if !self.held.is_empty() && !self.is_moving(id) {
             self.release(id, now);
-            self.release_below(id, now);
+            for dependency in self.graph.below(id) {
+                self.release(dependency, now);
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 //! `cargo bench --bench restart` (needs `cc`); `-- KILLS` sets the kills (200; 5 for the peers, which hold back a service that
 //! ran for less than a second, so theirs run longer than that). Target: within 2 ms of the bare loop.
 
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 mod stand;
 
 use std::time::{Duration, Instant};

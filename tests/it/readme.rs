@@ -280,6 +280,13 @@ fn its_events_are_the_events() {
 }
 
 #[test]
+fn its_benches_are_the_benches() {
+    let manifest = include_str!("../../Cargo.toml");
+    let real: BTreeSet<_> = manifest.split("\n[[bench]]\n").skip(1).filter_map(|part| part.split('"').nth(1)).collect();
+    assert_eq!(names("## Building and measuring", "bench"), real);
+}
+
+#[test]
 fn a_lie_would_be_seen() {
     assert!(is_as_written("web  running  PID 1  uptime 1s", "web  running  PID 4711  uptime 12s\n"));
     assert!(is_as_written("a ... c\n...\ne", "a b c\nd\nd\ne"));

@@ -54,8 +54,12 @@ impl Launch {
 
     /// Makes it PID 1 of a PID namespace of its own; needs root.
     pub fn in_pid_namespace(self) -> Self {
-        let launch = self.under(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]);
-        Self { forks: true, ..launch }
+        self.under_and_forked_by(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+    }
+
+    /// Puts a command in front that makes the rest of its words its child and ends as that does: `strace`.
+    pub fn under_and_forked_by(self, wrapper: &[&str]) -> Self {
+        Self { forks: true, ..self.under(wrapper) }
     }
 
     /// Sets a variable of the supervisor.

@@ -52,6 +52,27 @@ pub fn descriptors(pid: i32) -> Vec<u32> {
     out
 }
 
+/// A number of `/proc/PID/FILE`, whose lines are `NAME: NUMBER`.
+#[track_caller]
+pub fn counter(pid: i32, file: &str, name: &str) -> u64 {
+    let path = format!("/proc/{pid}/{file}");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no `{name}` in {path}:\n{text}"))
+}
+
+/// How often the threads of a process have gone to wait.
+pub fn context_switches(pid: i32) -> u64 {
+    threads(pid).into_iter().map(|thread| counter(pid, &format!("task/{thread}/status"), "voluntary_ctxt_switches")).sum()
+}
+
+/// The threads of a process.
+pub fn threads(pid: i32) -> Vec<i32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
 fn all() -> Vec<i32> {
     let own = std::process::id().cast_signed();
     let entries = fs::read_dir("/proc").expect("/proc");

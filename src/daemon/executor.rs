@@ -18,6 +18,7 @@ use super::sentence;
 use crate::log::{LogId, Report};
 use crate::spec;
 use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
+use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
 use crate::value::{Moment, Run, ServiceName};
@@ -204,6 +205,7 @@ impl Daemon {
         let mut recipe = recipe::recipe(&spec.name, &spec.definition, run, &self.surroundings, materials.clone())?;
         let explain = |(stage, errno)| recipe::explain(&spec.definition, stage, errno);
         let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| explain((Stage::Pipe, errno)))?;
+        let output = reserve::outside(output, Purpose::Output).map_err(|errno| explain((Stage::Pipe, errno)))?;
         let given = self.prepare_watch(id, run, spec, materials, &mut recipe)?;
         let given = given.as_ref().map(|(descriptor, number)| (descriptor.as_fd(), *number));
         let launch = spawn::spawn(recipe, self.null.as_fd(), input.as_fd(), given).map_err(explain)?;

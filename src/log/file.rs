@@ -304,7 +304,7 @@ impl LogFile {
     }
 
     /// Moves every file one generation up, from the oldest on, and stops at the first failure: going on would put a file
-    /// over one that could not be moved away (lessons G17).
+    /// over one that could not be moved away.
     fn shift(&mut self, folder: &Folder) -> io::Result<()> {
         let last = self.names.len() - 1;
         let mut free = match self.hole {

@@ -63,6 +63,7 @@ pub fn become_subreaper() -> Result<(), Errno> {
 pub fn raise_descriptor_limit() -> Result<Limit, Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    super::reserve::set_limit(hard);
     Ok(Limit { soft, hard })
 }
 

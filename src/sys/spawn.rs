@@ -385,6 +385,20 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn an_extra_descriptor_takes_the_number_of_no_other_that_is_needed() {
+        let null = super::super::init::open_null().expect("null");
+        // Among these are the numbers that the launch's own descriptors happen to have, and the extra one's.
+        for number in 3..60 {
+            let (_read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
+            let recipe = Recipe { limits: Vec::new(), ..recipe(&["/no/such/program"], None) };
+            let launch = spawn(recipe, null.as_fd(), null.as_fd(), Some((write.as_fd(), number))).expect("spawned");
+            launch.settled().await;
+            assert_eq!(launch.outcome(), Some(Outcome::Failed(Stage::Exec, Errno::ENOENT)), "{number}");
+            let _ = wait::reap(wait::Zombie { pid: launch.pid, status: ExitStatus::Code(127) });
+        }
+    }
+
     #[test]
     fn programs_are_looked_for_in_path() {
         let found = |program, path| candidates(program, path).iter().map(|p| p.display().to_string()).collect::<Vec<_>>();

@@ -13,6 +13,7 @@
 //! | 2 | [`config`] | `section3.yml` to a spec, or to a list of problems |
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
+//! | | [`probe`] | how a service is asked whether it is there: readiness and health |
 //! | 4 | [`control`] | the two ends of the control socket |
 //! | 5 | [`daemon`] | the event loop: everything that happens, in one order |
 //! | 6 | [`cli`] | the command line |
@@ -42,6 +43,7 @@ pub mod config;
 pub mod supervision;
 
 pub mod log;
+pub mod probe;
 
 pub mod control;
 

@@ -44,6 +44,11 @@ pub fn run(args: DaemonArgs) -> u8 {
     }
 }
 
+/// What the supervisor itself holds open, launches under way and clients included, with room to spare.
+const DESCRIPTORS: usize = 200;
+/// A pipe and a log.
+const DESCRIPTORS_PER_SERVICE: usize = 2;
+
 type Failure = (u8, String);
 
 fn start(args: DaemonArgs) -> Result<u8, Failure> {
@@ -69,6 +74,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
 
     let descriptor_limit =
         init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", errno.desc())))?;
+    init::make_room_for_descriptors(&null, DESCRIPTORS + spec.services.len() * DESCRIPTORS_PER_SERVICE);
     if std::process::id() != 1
         && let Err(errno) = init::become_subreaper()
     {
@@ -89,8 +95,8 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Reads of files for clients and launches: few at a time, and gone when idle.
-        .max_blocking_threads(4)
+        // Reads of files for clients and launches: few at a time, and gone when idle. Probes have places of their own.
+        .max_blocking_threads(4 + crate::probe::MOST_LOOK_UPS)
         .thread_stack_size(256 << 10)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
@@ -148,7 +154,9 @@ fn start_pump(folder: Folder, spec: &Spec, inbox: tokio::sync::mpsc::Sender<supe
 }
 
 fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occupancy, Failure> {
-    first_that_works(places, restrictions, "the socket", |path| match Occupancy::take(path) {
+    // Absolute: services with another `dir` find it in SECTION3_SOCKET.
+    let take = |path: &std::path::Path| Occupancy::take(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    first_that_works(places, restrictions, "the socket", |path| match take(path) {
         Ok(occupancy) => Ok(occupancy),
         Err(Refusal::Unwritable(message)) => Err((true, message)),
         Err(refusal) => Err((false, refusal.into_message())),
@@ -157,7 +165,7 @@ fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occu
 
 fn open_folder(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Folder, Failure> {
     first_that_works(places, restrictions, "the logs", |path| {
-        Folder::open(path).map_err(|error| {
+        Folder::open(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).map_err(|error| {
             use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
             (matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem), error.to_string())
         })

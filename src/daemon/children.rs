@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
+use super::errand::Errands;
 use crate::supervision::ServiceId;
 use crate::sys::process::{self, Process};
 use crate::sys::spawn::Launch;
@@ -42,6 +43,8 @@ pub struct Child {
 /// All runs that have processes, and the strangers.
 #[derive(Debug)]
 pub struct Children {
+    /// The short processes of probes: nobody's main process, and no strangers.
+    pub errands: Rc<Errands>,
     boot: String,
     runs: BTreeMap<ServiceId, Child>,
     leaders: HashMap<i32, ServiceId>,
@@ -55,7 +58,14 @@ impl Children {
     /// Nobody yet. `boot` is the mark of this incarnation.
     #[must_use]
     pub fn new(boot: String) -> Self {
-        Self { boot, runs: BTreeMap::new(), leaders: HashMap::new(), strangers: HashMap::new(), clearing: HashSet::new() }
+        Self {
+            errands: Rc::default(),
+            boot,
+            runs: BTreeMap::new(),
+            leaders: HashMap::new(),
+            strangers: HashMap::new(),
+            clearing: HashSet::new(),
+        }
     }
 
     /// A main process was made.
@@ -151,7 +161,8 @@ impl Children {
         }
         let census = Census::default();
         self.look_at_strangers(&census);
-        let haunted: HashSet<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
+        let mut haunted: HashSet<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
+        haunted.extend(self.errands.owners());
         let (haunted, free): (Vec<ServiceId>, Vec<ServiceId>) = self.clearing.iter().partition(|id| haunted.contains(id));
         for id in haunted {
             if let Some(run) = self.runs.get(&id).filter(|child| child.killing).map(|child| child.run) {
@@ -175,7 +186,8 @@ impl Children {
             return;
         }
         for pid in process::children().unwrap_or_else(|| census.children()) {
-            if !self.leaders.contains_key(&pid) && !self.strangers.contains_key(&pid) {
+            let is_known = self.leaders.contains_key(&pid) || self.errands.has(pid) || self.strangers.contains_key(&pid);
+            if !is_known {
                 let owner = self.owner_of_stranger(pid);
                 self.strangers.insert(pid, owner);
             }
@@ -244,7 +256,7 @@ impl Census {
     }
 
     /// The processes in `roots` and all their descendants.
-    fn below(&self, roots: &[i32]) -> Vec<&Process> {
+    pub(super) fn below(&self, roots: &[i32]) -> Vec<&Process> {
         if roots.is_empty() {
             return Vec::new();
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use tokio::task::JoinHandle;
 use super::children::Children;
 use super::clock::Now;
 use super::executor::Backlog;
+use super::guard::guarded;
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
 use super::recipe::{Surroundings, io_text};
 use super::ring::Ring;
 use super::streams::Subscribers;
+use super::watch::Watches;
 use crate::control::server;
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
@@ -68,7 +71,8 @@ pub struct Daemon {
     pub(super) config_path: PathBuf,
     pub(super) log_dir: PathBuf,
     pub(super) began: Moment,
-    pub(super) null: OwnedFd,
+    pub(super) null: Rc<OwnedFd>,
+    pub(super) watches: Watches,
     pub(super) inbox: mpsc::Sender<Letter>,
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
@@ -97,7 +101,8 @@ impl Daemon {
             config_path,
             log_dir,
             began,
-            null,
+            null: Rc::new(null),
+            watches: Watches::default(),
             inbox,
             reloading: false,
             reload_again: None,
@@ -136,32 +141,30 @@ impl Daemon {
         let mut now = Now::read();
         self.begin(leftovers, now);
         let code = loop {
-            self.carry_out(now);
+            guarded(|| self.carry_out(now));
             if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
                 break code;
             }
             let due = self.next_deadline();
+            let mut letter = None;
             tokio::select! {
                 biased;
                 ready = signals.readable() => if let Ok(mut ready) = ready {
-                    self.take_signals(ready.get_inner(), &mut listener, Now::read());
+                    guarded(|| self.take_signals(ready.get_inner(), &mut listener, Now::read()));
                     ready.clear_ready();
                 },
-                letter = letters.recv() => self.read(letter, Now::read()),
+                // Never the end: we hold a sender ourselves.
+                received = letters.recv() => letter = received,
                 // Launches wait for their turn: look around, then go on with them.
                 () = tokio::task::yield_now(), if self.backlog.is_busy() => {}
                 () = wait_until(due, now.moment), if due.is_some() => {}
             }
             now = Now::read();
-            for _ in 0..LETTERS_A_TURN {
-                let Ok(letter) = letters.try_recv() else { break };
-                self.read(Some(letter), now);
+            let more = std::iter::from_fn(|| letters.try_recv().ok()).take(LETTERS_A_TURN);
+            for letter in letter.into_iter().chain(more) {
+                guarded(|| self.read(letter, now));
             }
-            if self.backlog.unreaped {
-                self.reap(now);
-            }
-            self.supervisor.tick(now.moment);
-            self.tick(now);
+            guarded(|| self.look_around(now));
         };
         self.end(code, listener).await
     }
@@ -198,15 +201,23 @@ impl Daemon {
         self.give_up_drains(now);
     }
 
-    fn read(&mut self, letter: Option<Letter>, now: Now) {
+    /// Whatever no letter tells of: ended children and deadlines.
+    fn look_around(&mut self, now: Now) {
+        if self.backlog.unreaped {
+            self.reap(now);
+        }
+        self.supervisor.tick(now.moment);
+        self.tick(now);
+    }
+
+    fn read(&mut self, letter: Letter, now: Now) {
         match letter {
-            Some(Letter::Call(call)) => self.answer(call, now),
-            Some(Letter::Launched(id, run)) => self.launched(id, run, now),
-            Some(Letter::Gathered(id, run, materials)) => self.gathered(id, run, materials, now),
-            Some(Letter::Log(report)) => self.log_reported(report, now),
-            Some(Letter::ConfigRead(order, result)) => self.reload_read(*order, result, now),
-            // We hold a sender ourselves.
-            None => {}
+            Letter::Call(call) => self.answer(call, now),
+            Letter::Launched(id, run) => self.launched(id, run, now),
+            Letter::Gathered(id, run, materials) => self.gathered(id, run, materials, now),
+            Letter::Found(id, run, finding) => self.found(id, run, finding, now),
+            Letter::Log(report) => self.log_reported(report, now),
+            Letter::ConfigRead(order, result) => self.reload_read(*order, result, now),
         }
     }
 
@@ -277,6 +288,7 @@ impl Daemon {
                     self.main_process_ended(id, run, zombie, now);
                     self.carry_out(now);
                 }
+                None if self.children.errands.ended(zombie) => {}
                 None => self.orphans += 1,
             }
             self.children.reap(zombie);
@@ -333,7 +345,8 @@ impl Daemon {
     }
 }
 
-async fn wait_until(due: Option<Moment>, now: Moment) {
+/// Waits for a moment; for ever where there is none.
+pub(super) async fn wait_until(due: Option<Moment>, now: Moment) {
     match due {
         Some(at) => tokio::time::sleep(at.since(now)).await,
         None => std::future::pending().await,

@@ -18,6 +18,8 @@ use super::sentence;
 use crate::log::{LogId, Report};
 use crate::spec;
 use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
+use crate::sys::init;
+use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
 use crate::value::{Moment, Run, ServiceName};
@@ -73,7 +75,13 @@ impl Daemon {
             }
             for effect in effects {
                 match effect {
-                    Effect::Tell(kind, actor) => self.tell(None, kind, actor, now),
+                    Effect::Tell(kind, actor) => {
+                        let is_ready = matches!(kind, Kind::DaemonReady { .. });
+                        self.tell(None, kind, actor, now);
+                        if is_ready {
+                            init::let_go_of_program_pages();
+                        }
+                    }
                     Effect::Service(id, action) => self.act(id, action, &census, now),
                 }
             }
@@ -90,11 +98,15 @@ impl Daemon {
                     return;
                 }
                 match scope {
-                    Scope::Everyone => self.children.signal_everyone(id, run, signal, census),
+                    Scope::Everyone => {
+                        self.watches.stop_asking(id, run);
+                        self.children.signal_everyone(id, run, signal, census);
+                    }
                     Scope::Leader => drop(self.children.signal_leader(id, signal)),
                 }
             }
-            Action::AskReady(_) | Action::WatchHealth(_) => {}
+            Action::AskReady(run) => self.ask_ready(id, run),
+            Action::WatchHealth(run) => self.watch_health(id, run),
             Action::LimitLog(limits) => self.pump.limits(LogId(id.0), limits),
             Action::Tell(kind, run, actor) => {
                 let name = self.supervisor.service(id).map(|service| service.name().clone());
@@ -116,7 +128,7 @@ impl Daemon {
     pub(super) fn tell(&mut self, about: Option<(ServiceId, ServiceName, Run)>, kind: Kind, actor: Actor, now: Now) {
         let event = self.ring.push(about, actor, kind, now.moment, now.wall);
         let severity = event.kind.severity();
-        if let Some(text) = sentence::of(&event).filter(|_| severity > Severity::Debug) {
+        if let Some(text) = sentence::of(&event) {
             match severity {
                 Severity::Debug | Severity::Info => tracing::info!("{text}"),
                 Severity::Warning => tracing::warn!("{text}"),
@@ -197,10 +209,13 @@ impl Daemon {
         materials: Materials,
         now: Now,
     ) -> Result<(), LaunchFacts> {
-        let recipe = recipe::recipe(&spec.name, &spec.definition, run, &self.surroundings, materials)?;
+        let mut recipe = recipe::recipe(&spec.name, &spec.definition, run, &self.surroundings, materials.clone())?;
         let explain = |(stage, errno)| recipe::explain(&spec.definition, stage, errno);
         let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| explain((Stage::Pipe, errno)))?;
-        let launch = spawn::spawn(recipe, self.null.as_fd(), input.as_fd(), None).map_err(explain)?;
+        let output = reserve::outside(output, Purpose::Output).map_err(|errno| explain((Stage::Pipe, errno)))?;
+        let given = self.prepare_watch(id, run, spec, materials, &mut recipe)?;
+        let given = given.as_ref().map(|(descriptor, number)| (descriptor.as_fd(), *number));
+        let launch = spawn::spawn(recipe, self.null.as_fd(), input.as_fd(), given).map_err(explain)?;
         let launch = Rc::new(launch);
         self.pump.attach(LogId(id.0), run, output);
         self.backlog.under_way += 1;
@@ -219,6 +234,7 @@ impl Daemon {
 
     /// No process exists: nothing is left, and nothing has to be waited for.
     fn launch_failed(&mut self, id: ServiceId, run: Run, facts: LaunchFacts, now: Now) {
+        self.watches.forget(id, run);
         self.supervisor.learn(id, run, Fact::LaunchFailed(facts), now.moment);
         self.supervisor.learn(id, run, Fact::Gone(Remains::default()), now.moment);
     }
@@ -310,6 +326,7 @@ impl Daemon {
             return;
         }
         self.backlog.drains.retain(|(_, other, _)| *other != id);
+        self.watches.forget(id, run);
         let usage = self.children.remove(id).and_then(|child| child.usage).unwrap_or_default();
         let remains = Remains {
             max_rss_bytes: usage.max_rss_bytes,

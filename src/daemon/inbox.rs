@@ -3,6 +3,7 @@
 use crate::config::Problems;
 use crate::control::server::{Answer, Call};
 use crate::daemon::recipe::Materials;
+use crate::daemon::watch::Finding;
 use crate::log::Report;
 use crate::spec::Spec;
 use crate::supervision::ServiceId;
@@ -22,6 +23,8 @@ pub enum Letter {
     Launched(ServiceId, Run),
     /// What a launch needs from files was read.
     Gathered(ServiceId, Run, Result<Materials, LaunchFacts>),
+    /// A probe has something to say of a run.
+    Found(ServiceId, Run, Finding),
     /// The log pump reports.
     Log(Report),
     /// The config was read for a reload.

@@ -221,9 +221,10 @@ impl Daemon {
 
 /// What a reload says of one service before anything is known to have failed.
 #[must_use]
-pub fn reload_line(name: &ServiceName, change: Change, applied: bool, live: bool) -> ReloadResult {
+pub fn reload_line(name: &ServiceName, change: Change, applied: bool, live: bool, selected: bool) -> ReloadResult {
     let (word, done) = match change {
-        Change::Added => (wire::Change::Added, "started"),
+        Change::Added if selected => (wire::Change::Added, "started"),
+        Change::Added => (wire::Change::Added, "not selected, stays stopped"),
         Change::Removed => (wire::Change::Removed, "stopped and removed"),
         Change::Definition if applied && live => (wire::Change::Restarted, "restarted with the new definition"),
         Change::Definition if live => (wire::Change::Changed, "takes effect at its next explicit restart"),

@@ -207,7 +207,10 @@ fn environment(
     who: Option<&Who>,
 ) -> BTreeMap<OsString, OsString> {
     const KEPT: [&str; 3] = ["PATH", "HOME", "USER"];
+    // What whoever started us wants to hear from us, not from our services.
+    const OURS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
     let inherited = around.environment.iter();
+    let inherited = inherited.filter(|(name, _)| !OURS.iter().any(|ours| *ours == name));
     let inherited = inherited.filter(|(name, _)| !definition.clean_env || KEPT.iter().any(|kept| *kept == name));
     let mut all: BTreeMap<OsString, OsString> = inherited.cloned().collect();
     if let Some(who) = who {

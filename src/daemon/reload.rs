@@ -61,7 +61,9 @@ impl Daemon {
 
     fn show_plan(&self, order: ReloadOrder, spec: &Spec) {
         let plan = self.supervisor.plan(spec);
-        let lines = plan.iter().map(|(name, change)| reload_line(name, *change, order.apply, self.is_live(name.as_str())));
+        let lines = plan.iter().map(|(name, change)| {
+            reload_line(name, *change, order.apply, self.is_live(name.as_str()), spec.settings.selects(name))
+        });
         let report = ReloadReport { dry_run: true, services: lines.collect(), notes: Vec::new() };
         if let Some(answer) = order.answer {
             answer.finish(&report, || text::reload(&report));
@@ -89,7 +91,7 @@ impl Daemon {
                 open += 1;
             }
             let was_live = live.get(at).copied().unwrap_or(false);
-            lines.push(reload_line(&step.name, step.change, order.apply, was_live));
+            lines.push(reload_line(&step.name, step.change, order.apply, was_live, spec.settings.selects(&step.name)));
             if step.change == Change::Added
                 && let Some(id) = self.supervisor.id(step.name.as_str())
                 && !self.logs.contains_key(&id)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::value::duration::Human;
 use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, Kind, Next, ReadyBy, StartReason, StopReason};
 
-/// The sentence of an event, its service first; `None` where the one after it says as much.
+/// The sentence of an event, its service first; `None` where the one after it says as much, or nobody would miss it.
 #[must_use]
 pub fn of(event: &Event) -> Option<String> {
     let is_told_by_the_next = match &event.kind {
@@ -13,6 +13,9 @@ pub fn of(event: &Event) -> Option<String> {
         Kind::Ready { by, .. } => *by == ReadyBy::Immediate,
         // `stop` or `crash` follows.
         Kind::Exit(facts) => facts.stop_requested || !facts.status.0.is_success(),
+        // `stop` or `crash` follows; the crash alone would not say that the time to become ready was over.
+        Kind::Stopping { reason, .. } => *reason != StopReason::NotReady,
+        Kind::Orphan { .. } => true,
         _ => false,
     };
     let what = || about(&event.kind);
@@ -43,7 +46,9 @@ fn about(kind: &Kind) -> String {
         Kind::Backoff { delay_ms, .. } => format!("next start in {}", human(*delay_ms)),
         Kind::Recovered { crashes, down_ms } => format!("recovered after {crashes} crashes and {}", human(*down_ms)),
         Kind::GaveUp { crashes, .. } => format!("gave up after {crashes} crashes in a row"),
-        Kind::Stopping { signal, grace_ms, .. } => format!("asked to end by {signal}, grace {}", human(*grace_ms)),
+        Kind::Stopping { signal, grace_ms, reason } => {
+            format!("asked to end by {signal}, grace {}{}", human(*grace_ms), whose(*reason))
+        }
         Kind::Stop { status, took_ms, forced, reason } => {
             let how = status.map_or_else(String::new, |status| format!(" ({})", status.0));
             let forced = if *forced { "; SIGKILL was needed" } else { "" };

@@ -58,7 +58,8 @@ impl Daemon {
             definition_changed: service.definition_changed(),
             waiting_for: self.supervisor.waits_for(id).iter().map(|name| name.as_str().to_owned()).collect(),
             log,
-            message: service.message(),
+            health: self.watches.health(id).filter(|_| is_up),
+            message: service.message().or_else(|| self.watches.message(id).filter(|_| is_up)),
             ..ServiceView::new(service.name().as_str(), state)
         }
     }

@@ -213,7 +213,7 @@ impl Engine {
 
     fn open(&mut self, log: LogId, name: &str, limits: LogLimits, counters: Arc<LogCounters>, now: Moment) {
         let same_name = self.journals.iter().position(|journal| journal.as_ref().is_some_and(|journal| journal.name() == name));
-        // Two owners of one file would each rotate it (lessons G15): whoever comes later joins.
+        // Two owners of one file would each rotate it: whoever comes later joins.
         let (place, is_new) = match same_name {
             Some(place) => (place, false),
             None => (free_place(&mut self.journals), true),

@@ -165,6 +165,11 @@ impl LogFile {
         Ok(())
     }
 
+    /// Closes the current file until it is needed again.
+    pub fn let_go(&mut self) {
+        self.current = None;
+    }
+
     /// Takes other limits. A file that is too long for them is rotated at once.
     ///
     /// # Errors
@@ -304,7 +309,7 @@ impl LogFile {
     }
 
     /// Moves every file one generation up, from the oldest on, and stops at the first failure: going on would put a file
-    /// over one that could not be moved away (lessons G17).
+    /// over one that could not be moved away.
     fn shift(&mut self, folder: &Folder) -> io::Result<()> {
         let last = self.names.len() - 1;
         let mut free = match self.hole {

@@ -85,6 +85,13 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_the_kernel_does_not_make_is_an_error() {
+        // In /proc mkdir(2) says that the name is missing, though its parent is there.
+        let said = Folder::open(Path::new("/proc/section3")).expect_err("made in /proc").to_string();
+        assert!(said.starts_with("cannot make log folder /proc/section3: "), "{said}");
+    }
+
+    #[test]
     fn a_folder_that_disappeared_is_made_again() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("logs");

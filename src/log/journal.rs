@@ -102,13 +102,15 @@ impl Journal {
         &self.name
     }
 
-    /// Opens the file ahead of its first byte, so that a fault is known and `status` can show the size.
+    /// Makes the file ahead of its first byte, so that a fault is known and `status` can show the size. It is not kept open:
+    /// a descriptor for each silent service would make every launch slower, for `execve(2)` closes them one by one.
     pub fn open(&mut self, turn: &mut Turn<'_>) {
         if let Err(error) = self.file.open(turn.folder, turn.now) {
             self.loss.reason = logfile::words(&error);
             self.loss.tell_at = turn.now;
         }
         self.note_size();
+        self.file.let_go();
     }
 
     /// Another service of the same name took its place.

@@ -33,6 +33,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether a service is to be started: no selection, or one that names it.
+    #[must_use]
+    pub fn selects(&self, name: &ServiceName) -> bool {
+        let picked = self.select.as_ref().and_then(|select| select.picked.as_ref());
+        picked.is_none_or(|names| names.contains(name))
+    }
+}
+
 /// What goes to the supervisor's stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {

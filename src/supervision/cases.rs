@@ -358,6 +358,32 @@ fn a_shutdown_keeps_the_code_of_what_had_failed_before() {
 }
 
 #[test]
+fn a_step_that_is_done_does_not_part_what_it_joins() {
+    let mut services = spec(&[("db", &[]), ("migrate", &["db"]), ("api", &["migrate"])]);
+    services.services[1].policy.restart = Restart::Never;
+    let begun = || {
+        let mut set = Set::up(&services);
+        set.end("migrate", 0);
+        assert_eq!(set.word("migrate"), Word::Exited);
+        set
+    };
+    let mut set = begun();
+    set.shut_down();
+    assert_eq!(["db", "api"].map(|own| set.word(own)), [Word::Running, Word::Stopping]);
+    set.end("api", 0);
+    assert_eq!(set.word("db"), Word::Stopping);
+
+    let mut set = begun();
+    let ids: Vec<ServiceId> = ["db", "migrate", "api"].map(|own| set.supervisor.id(own).unwrap()).to_vec();
+    let stops = ids.into_iter().map(|id| (id, None));
+    set.supervisor.stop_together(stops, StopReason::Manual, &OPERATOR, set.now);
+    set.settle();
+    assert_eq!(["db", "api"].map(|own| set.word(own)), [Word::Running, Word::Stopping]);
+    set.end("api", 0);
+    assert_eq!(set.word("db"), Word::Stopping);
+}
+
+#[test]
 fn stops_of_several_go_dependents_first() {
     let mut set = Set::up(&spec(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &[])]));
     let ids: Vec<ServiceId> = ["a", "b", "c", "d"].map(|own| set.supervisor.id(own).unwrap()).to_vec();

@@ -39,18 +39,13 @@ impl Graph {
     /// Everything it needs, directly or not, what is needed first coming first.
     #[must_use]
     pub fn below(&self, id: ServiceId) -> Vec<ServiceId> {
-        let (mut seen, mut found) = (HashSet::from([id]), Vec::new());
-        self.descend(id, &mut seen, &mut found);
-        found
+        reach(&self.down, id)
     }
 
-    fn descend(&self, id: ServiceId, seen: &mut HashSet<ServiceId>, found: &mut Vec<ServiceId>) {
-        for dependency in self.dependencies(id) {
-            if seen.insert(*dependency) {
-                self.descend(*dependency, seen, found);
-                found.push(*dependency);
-            }
-        }
+    /// Everything that needs it, directly or not.
+    #[must_use]
+    pub fn above(&self, id: ServiceId) -> Vec<ServiceId> {
+        reach(&self.up, id)
     }
 
     /// The longest chain of dependencies below it that are `counted`.
@@ -64,6 +59,26 @@ impl Graph {
         }
         levels.get(&id).copied().unwrap_or(0)
     }
+}
+
+/// Everything that can be reached from `id`, the farthest first.
+fn reach(edges: &HashMap<ServiceId, Vec<ServiceId>>, id: ServiceId) -> Vec<ServiceId> {
+    fn follow(
+        edges: &HashMap<ServiceId, Vec<ServiceId>>,
+        id: ServiceId,
+        seen: &mut HashSet<ServiceId>,
+        found: &mut Vec<ServiceId>,
+    ) {
+        for next in edges.get(&id).into_iter().flatten() {
+            if seen.insert(*next) {
+                follow(edges, *next, seen, found);
+                found.push(*next);
+            }
+        }
+    }
+    let (mut seen, mut found) = (HashSet::from([id]), Vec::new());
+    follow(edges, id, &mut seen, &mut found);
+    found
 }
 
 #[cfg(test)]
@@ -80,6 +95,7 @@ mod tests {
     fn what_is_needed_first_comes_first() {
         assert_eq!(chain().below(ServiceId(3)), [0, 1, 2].map(ServiceId));
         assert_eq!(chain().dependents(ServiceId(0)), [1, 3].map(ServiceId));
+        assert_eq!(chain().above(ServiceId(1)), [3, 2].map(ServiceId));
     }
 
     #[test]

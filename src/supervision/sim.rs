@@ -246,14 +246,10 @@ impl Sim {
 
     /// Its stop waits for somebody who needs it and is being stopped as well.
     fn is_held_for_a_reason(&self, id: ServiceId) -> bool {
-        let needs_it = |service: &Service| {
-            let needs = &service.newest().definition.depends_on;
-            needs.iter().any(|need| self.supervisor.id(need.name.as_str()) == Some(id))
-        };
         self.supervisor.is_held(id)
-            && self.supervisor.services().any(|(other, service)| {
+            && self.above(id).into_iter().any(|(other, service)| {
                 let is_going = service.target() == Target::Down && service.is_live() && !service.is_stuck();
-                needs_it(service) && (is_going || self.supervisor.is_held(other))
+                is_going || self.supervisor.is_held(other)
             })
     }
 
@@ -436,7 +432,7 @@ impl Sim {
             }
             Action::Tell(kind, run, _) => {
                 if let Kind::Stopping { reason: StopReason::Shutdown, .. } = kind {
-                    self.is_its_turn(&service)?;
+                    self.is_its_turn(id)?;
                 }
                 let reset_after = service.spec().policy.backoff.reset_after;
                 self.watch(id).may_be_forgiven(reset_after, now);
@@ -482,13 +478,26 @@ impl Sim {
         Ok(())
     }
 
+    /// All that need it, directly or not.
+    fn above(&self, id: ServiceId) -> Vec<(ServiceId, &Service)> {
+        let mut found = vec![id];
+        let mut at = 0;
+        while let Some(below) = found.get(at).copied() {
+            at += 1;
+            let needs_it = |service: &Service| {
+                let needs = &service.newest().definition.depends_on;
+                needs.iter().any(|need| self.supervisor.id(need.name.as_str()) == Some(below))
+            };
+            let next = self.supervisor.services().filter(|(other, service)| needs_it(service) && !found.contains(other));
+            let next: Vec<ServiceId> = next.map(|(other, _)| other).collect();
+            found.extend(next);
+        }
+        self.supervisor.services().filter(|(other, _)| *other != id && found.contains(other)).collect()
+    }
+
     /// Whether all that need it are gone or beyond hope.
-    fn is_its_turn(&self, service: &Service) -> Verdict {
-        let needs_it = |other: &Service| {
-            let dependencies = &other.newest().definition.depends_on;
-            other.is_live() && !other.is_stuck() && dependencies.iter().any(|dependency| dependency.name == *service.name())
-        };
-        let dependent = self.supervisor.services().find(|(_, other)| needs_it(other));
+    fn is_its_turn(&self, id: ServiceId) -> Verdict {
+        let dependent = self.above(id).into_iter().find(|(_, other)| other.is_live() && !other.is_stuck());
         hold!(dependent.is_none(), "stopped before its dependent {:?}", dependent.map(|(id, _)| id));
         Ok(())
     }
@@ -558,7 +567,7 @@ impl Sim {
         for (id, service) in self.supervisor.services() {
             if service.is_live() && service.word() != Word::Stopping {
                 hold!(!is_spent, "{id:?} outlived SIGKILL to all");
-                hold!(self.is_its_turn(service).is_err(), "{id:?} could be stopped and is not");
+                hold!(self.is_its_turn(id).is_err(), "{id:?} could be stopped and is not");
             }
         }
         Ok(())

@@ -188,7 +188,7 @@ impl Supervisor {
         }
         events.push((id, order(wish, actor.clone(), ticket)));
         self.tell_all(events, now);
-        for dependency in self.graph.dependencies(id).to_vec() {
+        for dependency in self.graph.below(id) {
             self.release(dependency, now);
         }
         Ok(())
@@ -282,7 +282,7 @@ impl Supervisor {
     fn draw_consequences(&mut self, id: ServiceId, now: Moment) {
         if self.is_stopping() {
             if !self.is_moving(id) {
-                for dependency in self.graph.dependencies(id).to_vec() {
+                for dependency in self.graph.below(id) {
                     self.stop_if_unneeded(dependency, now);
                 }
             }
@@ -303,7 +303,7 @@ impl Supervisor {
         }
         if !self.held.is_empty() && !self.is_moving(id) {
             self.release(id, now);
-            for dependency in self.graph.dependencies(id).to_vec() {
+            for dependency in self.graph.below(id) {
                 self.release(dependency, now);
             }
         }
@@ -422,8 +422,7 @@ impl Supervisor {
     }
 
     pub(super) fn is_selected(&self, id: ServiceId) -> bool {
-        let picked = self.settings.select.as_ref().and_then(|select| select.picked.as_ref());
-        picked.is_none_or(|names| self.services.get(&id).is_some_and(|service| names.contains(service.name())))
+        self.services.get(&id).is_some_and(|service| self.settings.selects(service.name()))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Files of a log folder, always relative to the folder's descriptor and never through a link. A FIFO, a device or a link
-//! in the place of a log is an error, not something to wait for or to write into (lessons G18).
+//! in the place of a log is an error, not something to wait for or to write into.
 
 use std::fs::File;
 use std::io;
@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, mkdir, unlinkat};
+
+use super::reserve;
 
 /// Mode of a log: the group may read.
 const LOG_MODE: Mode = Mode::from_bits_truncate(0o640);
@@ -47,7 +49,10 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
         Err(Errno::ENOENT) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(Errno::ENOENT)?;
             make_folder(parent)?;
-            make_folder(path)
+            // Not this function again: in /proc a name stays missing however often its parent is there.
+            mkdir(path, FOLDER_MODE)?;
+            fchmod(open_folder(path)?, FOLDER_MODE)?;
+            Ok(())
         }
         Err(errno) => Err(errno.into()),
     }
@@ -105,6 +110,7 @@ pub fn open_append(folder: impl AsFd, name: &str) -> io::Result<(File, Facts)> {
         Err(Errno::EEXIST) => (openat(&folder, name, flags, Mode::empty())?, false),
         Err(errno) => return Err(errno.into()),
     };
+    let fd = reserve::outside(fd, reserve::Purpose::Log)?;
     let stat = fstat(&fd)?;
     if is_new && stat.st_mode & 0o777 != LOG_MODE.bits() {
         // The umask took something away.

@@ -5,7 +5,7 @@
 //! nothing else; `vfork` and `posix_spawn` would hold up PID 1. The child makes raw system calls only (`child`), and
 //! what it reads ([`Prepared`]) lives until a descriptor tells that it has exec'ed or ended.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::child;
 use super::watch::watch;
 
 /// What a process is made of. Everything that needs memory, a lock or a look-up is done before the clone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// Where the program may be, in the order in which they are tried.
     pub programs: Vec<CString>,
@@ -62,7 +62,34 @@ pub(super) struct Prepared {
     pub(super) environment: Vec<*const libc::c_char>,
     pub(super) descriptors: Descriptors,
     pub(super) parent: i32,
-    stack: Box<[std::mem::MaybeUninit<Word>]>,
+    stack: Stack,
+}
+
+/// What a child runs on until its `execve(2)`.
+struct Stack(Box<[std::mem::MaybeUninit<Word>]>);
+
+thread_local! {
+    /// Stacks of launches that are over: mapping and unmapping one costs a launch as much as the rest of its preparation.
+    static STACKS: RefCell<Vec<Stack>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Stacks that are kept for later: 128 KiB.
+const STACKS_KEPT: usize = 4;
+
+impl Stack {
+    fn take() -> Self {
+        let kept = STACKS.with_borrow_mut(Vec::pop);
+        kept.unwrap_or_else(|| Self(vec![std::mem::MaybeUninit::uninit(); STACK_WORDS].into_boxed_slice()))
+    }
+
+    /// For the next launch. Nobody may be on it any more.
+    fn give_back(self) {
+        STACKS.with_borrow_mut(|stacks| {
+            if stacks.len() < STACKS_KEPT {
+                stacks.push(self);
+            }
+        });
+    }
 }
 
 /// The descriptors of a launch; all are above 2.
@@ -89,6 +116,8 @@ pub struct Launch {
     status: AsyncFd<OwnedFd>,
     /// Freed when the outcome is known: until then the child may read it.
     memory: Cell<Option<Box<Prepared>>>,
+    /// What the child reported before it ended.
+    failure: Cell<Option<(Stage, Errno)>>,
 }
 
 /// How a launch came out.
@@ -163,6 +192,16 @@ pub fn spawn(
 ) -> Result<Launch, (Stage, Errno)> {
     let (status, child_status) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| (Stage::Pipe, errno))?;
     let changes_user = recipe.identity.is_some();
+    // The child puts `extra` in its place while it still needs the other two: neither may have its number.
+    let target = extra.map_or(-1, |(_, to)| to);
+    let child_status = away_from(target, child_status)?;
+    let moved = match extra {
+        Some((from, to)) if from.as_raw_fd() == to => {
+            Some(from.try_clone_to_owned().map_err(|error| (Stage::Pipe, errno_of(&error)))?)
+        }
+        _ => None,
+    };
+    let extra = extra.map(|(from, to)| (moved.as_ref().map_or(from.as_raw_fd(), AsRawFd::as_raw_fd), to));
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -171,19 +210,27 @@ pub fn spawn(
         argv: pointers(&recipe.argv),
         environment: pointers(&recipe.environment),
         recipe,
-        descriptors: Descriptors {
-            null: null.as_raw_fd(),
-            output: output.as_raw_fd(),
-            status: child_status.as_raw_fd(),
-            extra: extra.map(|(from, to)| (from.as_raw_fd(), to)),
-        },
+        descriptors: Descriptors { null: null.as_raw_fd(), output: output.as_raw_fd(), status: child_status.as_raw_fd(), extra },
         parent: std::process::id() as i32,
-        stack: vec![std::mem::MaybeUninit::uninit(); STACK_WORDS].into_boxed_slice(),
+        stack: Stack::take(),
     });
     // Watched before there is a process: afterwards nothing may fail.
-    let status = watch(status).map_err(|error| (Stage::Pipe, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+    let status = watch(status).map_err(|error| (Stage::Pipe, errno_of(&error)))?;
     let pid = clone_child(&mut memory, changes_user).map_err(|errno| (Stage::Clone, errno))?;
-    Ok(Launch { pid, status, memory: Cell::new(Some(memory)) })
+    Ok(Launch { pid, status, memory: Cell::new(Some(memory)), failure: Cell::new(None) })
+}
+
+/// The same file under another number than this one.
+fn away_from(number: RawFd, descriptor: OwnedFd) -> Result<OwnedFd, (Stage, Errno)> {
+    if descriptor.as_raw_fd() != number {
+        return Ok(descriptor);
+    }
+    // The first free one: not `number`, which is in use until `descriptor` goes.
+    descriptor.try_clone().map_err(|error| (Stage::Pipe, errno_of(&error)))
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn clone_child(memory: &mut Prepared, changes_user: bool) -> Result<i32, Errno> {
@@ -201,7 +248,7 @@ fn clone_child(memory: &mut Prepared, changes_user: bool) -> Result<i32, Errno> 
 }
 
 fn clone_with(memory: &mut Prepared, flags: libc::c_int) -> Result<i32, Errno> {
-    let top = memory.stack.as_mut_ptr_range().end;
+    let top = memory.stack.0.as_mut_ptr_range().end;
     let argument: *mut Prepared = memory;
     // SAFETY: the stack is ours, aligned, and lives as long as `memory`, which `Launch` keeps until the child has exec'ed
     // or ended. The child runs `child::run`, which reads `memory`, writes to its own stack only, and never returns.
@@ -217,21 +264,28 @@ impl Launch {
     }
 
     /// How it came out; `None` while it is under way. Once known, what the child was made from is freed.
+    ///
+    /// A step that failed is told when the child has closed its end too: until then it is on its way out on our memory. It
+    /// closes nothing before it is off it (`exec_mmap` and `exit_mm` come first in the kernel).
     pub fn outcome(&self) -> Option<Outcome> {
         let mut report = [0_u8; 8];
-        let outcome = match nix::unistd::read(self.status.get_ref(), &mut report) {
-            Ok(8) => {
-                let [a, b, c, d, e, f, g, h] = report;
-                let (stage, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
-                let stage = Stage::ALL.into_iter().find(|known| *known as i32 == stage).unwrap_or(Stage::Exec);
-                Outcome::Failed(stage, Errno::from_raw(errno))
+        loop {
+            match nix::unistd::read(self.status.get_ref(), &mut report) {
+                Ok(8) => {
+                    let [a, b, c, d, e, f, g, h] = report;
+                    let (stage, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h]));
+                    let stage = Stage::ALL.into_iter().find(|known| *known as i32 == stage).unwrap_or(Stage::Exec);
+                    self.failure.set(Some((stage, Errno::from_raw(errno))));
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return None,
+                // End of file: execve(2) or the end of the process closed it.
+                Ok(_) | Err(_) => break,
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => return None,
-            // End of file: exec closed it.
-            Ok(_) | Err(_) => Outcome::Executed,
-        };
-        self.memory.set(None);
-        Some(outcome)
+        }
+        if let Some(memory) = self.memory.take() {
+            memory.stack.give_back();
+        }
+        Some(self.failure.get().map_or(Outcome::Executed, |(stage, errno)| Outcome::Failed(stage, errno)))
     }
 }
 
@@ -328,6 +382,20 @@ mod tests {
         ] {
             let (outcome, _, _) = launch(recipe(words, dir)).await;
             assert_eq!(outcome, Outcome::Failed(stage, errno), "{words:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_extra_descriptor_takes_the_number_of_no_other_that_is_needed() {
+        let null = super::super::init::open_null().expect("null");
+        // Among these are the numbers that the launch's own descriptors happen to have, and the extra one's.
+        for number in 3..60 {
+            let (_read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
+            let recipe = Recipe { limits: Vec::new(), ..recipe(&["/no/such/program"], None) };
+            let launch = spawn(recipe, null.as_fd(), null.as_fd(), Some((write.as_fd(), number))).expect("spawned");
+            launch.settled().await;
+            assert_eq!(launch.outcome(), Some(Outcome::Failed(Stage::Exec, Errno::ENOENT)), "{number}");
+            let _ = wait::reap(wait::Zombie { pid: launch.pid, status: ExitStatus::Code(127) });
         }
     }
 

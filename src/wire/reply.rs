@@ -124,7 +124,7 @@ pub fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Fault> {
 
 fn unreadable(why: &str) -> Fault {
     Fault::new(FaultCode::Internal, format!("cannot read the supervisor's answer: {why}"))
-        .with_hint("client and supervisor may be of different versions: compare `section3 --version` and `section3 self version`")
+        .with_hint("client and supervisor may be of different versions: compare `section3 --version` with what the socket answers to `version`")
 }
 
 #[cfg(test)]

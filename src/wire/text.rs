@@ -121,7 +121,9 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
     if let Some(log) = service.log.as_ref().filter(|log| log.lost_bytes > 0) {
         words.push(format!("log lost {} bytes", log.lost_bytes));
     }
-    words.extend(service.message.as_deref().map(|message| one_line(message).into_owned()));
+    let message = service.message.as_deref().map(|message| one_line(message).into_owned());
+    // A failure's reason is often the exit that is there already.
+    words.extend(message.filter(|message| !words.contains(message)));
     words.retain(|word| !word.is_empty());
     words
 }

@@ -35,6 +35,16 @@ fn exited(status: ExitStatus) -> Option<ExitView> {
 }
 
 #[test]
+fn a_reason_that_is_only_the_exit_is_said_once() {
+    let failed = ServiceView {
+        last_exit: Some(ExitView { code: Some(3), signal: None, core: false, at: String::new(), uptime_s: 0 }),
+        message: Some("exit 3".into()),
+        ..ServiceView::new("web", State::Failed)
+    };
+    assert_eq!(details(&failed, None), ["exit 3"]);
+}
+
+#[test]
 fn every_state_has_its_line() {
     let new = ServiceView::new;
     let services = vec![

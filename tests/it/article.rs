@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use crate::support::{Daemon, Home, Launch};
 
 /// A port that nobody else has at the moment.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
 }
 

@@ -6,13 +6,16 @@
 //! - `print N`: prints N numbered lines; `write TEXT`: prints a text with no newline; `close`: closes stdout and stderr
 //! - `ignore SIG`: from now on only reports it (`TERM`, `INT` and `QUIT` end it otherwise, all others never do)
 //! - `spawn NAME`: starts another one in the same group; `daemonize NAME`: starts one that is forked twice and has a session of its own
+//! - `notify TEXT`: sends it to its `NOTIFY_SOCKET`, `notify-at SOCKET TEXT` to another one; `|` stands for a line end
+//! - `newline N`: writes a newline on descriptor N
 //!
 //! It ends when the test does.
 
 use std::env;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::process::{self, Command, ExitCode};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -108,6 +111,9 @@ impl Child {
                 nix::unistd::close(1).expect("stdout");
                 nix::unistd::close(2).expect("stderr");
             }
+            "notify" => notify(&env::var("NOTIFY_SOCKET").expect("NOTIFY_SOCKET"), what),
+            "notify-at" => what.split_once(' ').map(|(name, text)| notify(name, text)).expect("a socket and a text"),
+            "newline" => std::fs::write(format!("/proc/self/fd/{what}"), "\n").expect("an open descriptor"),
             "spawn" => self.others.push(self.command(what).spawn().expect("another child")),
             "daemonize" => drop(self.command(what).arg("--between").status().expect("another child")),
             other => panic!("unknown order `{other}`"),
@@ -133,6 +139,14 @@ impl Child {
         command.args([&self.socket, name]);
         command
     }
+}
+
+fn notify(name: &str, text: &str) {
+    let name = name.strip_prefix('@').expect("an abstract socket");
+    let address = SocketAddr::from_abstract_name(name).expect("an address");
+    let socket = UnixDatagram::unbound().expect("a socket");
+    // Nobody may be there any more.
+    let _ = socket.send_to_addr(text.replace('|', "\n").as_bytes(), &address);
 }
 
 fn signal_named(name: &str) -> Signal {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::support::process::descriptors;
 use crate::support::{Daemon, Home, Launch};
 
@@ -124,10 +126,50 @@ fn g22_too_few_descriptors_are_a_failed_launch_and_no_more() {
     let mut events = daemon.events();
     let crash = events.until_that("a launch that failed", |e| e["type"] == "crash");
     assert!(crash["data"]["message"].is_string(), "{crash}");
-    // Room is made for all others, and one that failed comes up by itself.
+    // Room is made for twenty, whoever they are, and one that failed comes up by itself.
     let name = crash["service"].as_str().unwrap_or_default().to_owned();
     let others: Vec<String> = (0..60).map(|n| format!("s{n}")).filter(|other| *other != name).take(40).collect();
     let others = others.iter().map(String::as_str);
     daemon.cli(&["stop"].into_iter().chain(others).collect::<Vec<_>>()).exits(0);
     events.until("ready", &name);
+}
+
+#[test]
+fn an_environment_file_is_read_at_each_launch_and_its_values_stay_secret() {
+    let home = Home::new("");
+    let file = home.path("vars");
+    fs::write(&file, "TOKEN=sesame-one\n").expect("an env file");
+    home.configure(&format!(
+        "services: {{web: {{command: 'echo $TOKEN; exec sleep 1000', env: {{PASSWORD: sesame-three}}, env_file: {},
+           ready: {{log: sesame}}, backoff: {{initial: 10ms, max: 10ms}}}}}}",
+        file.display()
+    ));
+    let daemon = Launch::new(home).start();
+    let mut events = daemon.events();
+    events.until("ready", "web");
+    fs::write(&file, "TOKEN=sesame-two\n").expect("an env file");
+    daemon.cli(&["restart", "web"]).exits(0);
+    assert_eq!(daemon.log_text("web"), "sesame-one\nsesame-two\n");
+
+    fs::remove_file(&file).expect("the env file");
+    daemon.cli(&["restart", "--no-wait", "web"]).exits(0);
+    let crash = events.until("crash", "web");
+    assert_eq!(crash["data"]["stage"], "env_file");
+    assert!(crash["data"]["message"].to_string().contains("vars"), "{crash}");
+    fs::write(&file, "TOKEN=sesame-two\nsesame-four\n").expect("an env file");
+    let crash = events.until_that("its line", |e| e["type"] == "crash" && e["data"]["message"].to_string().contains("vars:2"));
+    assert_eq!(crash["data"]["stage"], "env_file");
+    fs::write(&file, "TOKEN=sesame-five\n").expect("an env file");
+    events.until("ready", "web");
+
+    // Its own output is its own affair; everything else is ours.
+    let without_output = |event: &Value| {
+        let mut event = event.clone();
+        event["data"].as_object_mut().map(|data| data.remove("log_tail"));
+        event["data"].as_object_mut().map(|data| data.remove("argv"));
+        event.to_string()
+    };
+    for told in events.seen().iter().map(without_output).chain([daemon.json(&["status"]).to_string()]) {
+        assert!(!told.contains("sesame"), "{told}");
+    }
 }

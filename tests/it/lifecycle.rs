@@ -184,3 +184,11 @@ fn every_event_has_its_number_and_none_is_missing() {
         assert_eq!((of_run("start"), of_run("exit")), (1, 1), "run {run}");
     }
 }
+
+#[test]
+fn the_log_says_that_a_service_was_not_ready_in_time() {
+    let daemon = Daemon::start("services: {web: {command: exec sleep 100000, ready: {file: /nonexistent, timeout: 1ms}}}");
+    daemon.events().until("crash", "web");
+    let said = daemon.cli(&["tail", "section3"]).exits(0).out;
+    assert!(said.contains("web: asked to end by SIGTERM, grace 5s (not ready in time)"), "{said}");
+}

@@ -6,11 +6,15 @@
 //! A test that guards against a known fault of an earlier supervisor carries its number in its name or its comment: `g13_...`, `G13: ...`. What needs root is in `root`.
 
 mod article;
+mod bundle;
 mod check;
 mod dependencies;
+mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod readiness;
+mod readme;
 mod reload;
 mod root;
 mod sidecars;

@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::support::Daemon;
 use crate::support::home::finish;
+use crate::support::{Daemon, Home, Launch};
 
 const ONE: &str = "services: {web: {command: @web}}";
 
@@ -170,6 +170,19 @@ fn a_restart_of_what_needs_a_changed_one_leaves_it_alone() {
     daemon.cli(&["reload", "--apply"]).exits(0);
     daemon.stage.actor("new");
     assert_eq!(daemon.status("worker")["pid"], worker.pid);
+}
+
+#[test]
+fn a_new_service_that_is_not_selected_is_said_to_stay_stopped() {
+    let web = "web: {command: exec sleep 100000}";
+    let select = "supervisor: {select: {env: WHICH}}";
+    let daemon = Launch::new(Home::new(&format!("services: {{{web}}}\n{select}"))).env("WHICH", "web").start();
+    daemon.configure(&format!("services: {{{web}, new: {{command: exec sleep 100000}}}}\n{select}"));
+    for line in [["reload", "--dry-run"].as_slice(), &["reload"]] {
+        let said = daemon.cli(line).exits(0).out;
+        assert!(said.contains("new      added      not selected, stays stopped"), "{said}");
+    }
+    assert_eq!(daemon.status("new")["state"], "stopped");
 }
 
 #[test]

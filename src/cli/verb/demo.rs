@@ -47,18 +47,27 @@ impl Demo {
     }
 
     fn introduction(&self) -> String {
+        let section3 = own_name();
         format!(
             "section3 demo: a one-shot, a ticker and a service that crashes now and then, in {}\n\
              talk to it from another shell, Ctrl-C here ends it and removes the folder:\n  \
              export SECTION3_SOCKET={}\n  \
-             section3 status\n  \
-             section3 tail -f\n  \
-             section3 events -f\n  \
-             section3 stop ticker\n\n",
+             {section3} status\n  \
+             {section3} tail -f\n  \
+             {section3} events -f\n  \
+             {section3} stop ticker\n\n",
             self.dir.display(),
             self.socket().display()
         )
     }
+}
+
+/// What to type for this program: its name where a shell finds it under that, else its path, as after `cargo run`.
+fn own_name() -> String {
+    let Ok(own) = std::env::current_exe() else { return "section3".to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("section3")).find_map(|file| file.canonicalize().ok());
+    if found.as_ref() == Some(&own) { "section3".to_owned() } else { own.display().to_string() }
 }
 
 impl Drop for Demo {

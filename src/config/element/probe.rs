@@ -95,9 +95,7 @@ fn probe(key: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<Probe>
         "tcp" => value.parsed(report, TCP, tcp),
         "http" => value.parsed(report, HTTP, http).map(Probe::Http),
         "exec" => command::read(value, report).map(Probe::Exec),
-        "log" => {
-            value.parsed(report, LOG, |text| if text.is_empty() { Err(LOG.to_owned()) } else { Ok(Probe::Log(text.to_owned())) })
-        }
+        "log" => value.parsed(report, LOG, log),
         _ => value.path_value(report).map(Probe::File),
     }
 }
@@ -115,6 +113,16 @@ fn notify(value: &Value<'_>, report: &mut Report<'_>) -> Option<Notify> {
     match fields.first() {
         Some((_, value)) => value.integer(report, NOTIFY_FDS).map(Notify::Fd),
         None => report.wrong(value, NOTIFY),
+    }
+}
+
+fn log(text: &str) -> Result<Probe, String> {
+    if text.is_empty() {
+        return Err(LOG.to_owned());
+    }
+    match regex_lite::Regex::new(text) {
+        Ok(_) => Ok(Probe::Log(text.to_owned())),
+        Err(error) => Err(format!("{error}; {LOG}")),
     }
 }
 

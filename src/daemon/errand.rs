@@ -1,0 +1,215 @@
+//! Errands: the short processes of `exec` probes. They run as their service does, belong to no run's output, and are gone
+//! when their answer is in or is no longer wanted.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use super::children::Census;
+use crate::probe::Answer;
+use crate::spec::Definition;
+use crate::supervision::ServiceId;
+use crate::sys::process;
+use crate::sys::spawn::{self, Launch, Outcome, Recipe, Stage};
+use crate::sys::wait::Zombie;
+use crate::sys::watch::watch;
+use crate::value::{ExitStatus, Signal};
+
+/// Of its output, the last so many bytes are kept.
+const KEPT_OUTPUT: usize = 1024;
+/// Bytes of output read without a pause: a chatty one is held up, never the loop.
+const OUTPUT_A_TURN: usize = 64 << 10;
+/// The pause after them.
+const OUTPUT_PAUSE: Duration = Duration::from_millis(10);
+
+/// All that are under way.
+#[derive(Debug, Default)]
+pub struct Errands(RefCell<HashMap<i32, Errand>>);
+
+#[derive(Debug)]
+struct Errand {
+    owner: ServiceId,
+    /// Kept until it is reaped: until then it may read what it was made from.
+    launch: Launch,
+    ended: oneshot::Sender<(ExitStatus, Outcome)>,
+}
+
+impl Errands {
+    /// Whether this process is one.
+    pub fn has(&self, pid: i32) -> bool {
+        self.0.borrow().contains_key(&pid)
+    }
+
+    /// The services that have one under way.
+    pub fn owners(&self) -> Vec<ServiceId> {
+        self.0.borrow().values().map(|errand| errand.owner).collect()
+    }
+
+    /// If this ended process was one: kills what is left in its group, while the zombie still pins the number, and tells
+    /// who waits for it.
+    pub fn ended(&self, zombie: Zombie) -> bool {
+        let Some(errand) = self.0.borrow_mut().remove(&zombie.pid) else { return false };
+        let outcome = errand.launch.outcome().unwrap_or(Outcome::Executed);
+        // An error means that nothing is left.
+        let _ = process::signal_group(zombie.pid, Signal::KILL);
+        // Nobody may be waiting any more.
+        let _ = errand.ended.send((zombie.status, outcome));
+        true
+    }
+}
+
+/// Kills an errand that nobody waits for any more.
+struct Guard {
+    errands: Rc<Errands>,
+    pid: i32,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.errands.has(self.pid) {
+            return; // Reaped: the number may be somebody else's.
+        }
+        // Those that left its group first, while they can still be found below it.
+        let census = Census::default();
+        for process in census.below(&[self.pid]).into_iter().filter(|process| process.group != self.pid && !process.is_zombie) {
+            let _ = process::signal_exactly(process, Signal::KILL);
+        }
+        // Without a group of its own yet, it is signalled alone.
+        let _ = process::signal_group(self.pid, Signal::KILL);
+        let _ = process::signal_leader(self.pid, Signal::KILL);
+    }
+}
+
+/// What an errand is made of; one a service.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whose it is.
+    pub owner: ServiceId,
+    /// How its process is made.
+    pub recipe: Recipe,
+    /// For the words of a launch that fails.
+    pub definition: Rc<Definition>,
+    /// An open `/dev/null`.
+    pub null: Rc<OwnedFd>,
+}
+
+/// Runs one and waits for its end: exit 0 is a good answer. It is killed where this future is dropped before.
+///
+/// # Errors
+///
+/// How it ended, and the end of its output.
+pub async fn run(errands: &Rc<Errands>, order: &Order) -> Answer {
+    let explain = |(stage, errno)| {
+        let facts = super::recipe::explain(&order.definition, stage, errno);
+        format!("cannot launch: {}: {}", facts.stage, facts.message)
+    };
+    let (launch, output) = begin(order).map_err(explain)?;
+    let pid = launch.pid;
+    let (end, mut ended) = oneshot::channel();
+    errands.0.borrow_mut().insert(pid, Errand { owner: order.owner, launch, ended: end });
+    let guard = Guard { errands: Rc::clone(errands), pid };
+    let mut tail = Tail::default();
+    let ended = tokio::select! {
+        ended = &mut ended => ended,
+        never = tail.follow(&output) => match never {},
+    };
+    drop(guard);
+    // Its last words may still be in the pipe.
+    let _ = tail.take(&output);
+    match ended {
+        Ok((_, Outcome::Failed(stage, errno))) => Err(explain((stage, errno))),
+        Ok((status, Outcome::Executed)) if status.is_success() => Ok(()),
+        Ok((status, Outcome::Executed)) => Err(tail.after(&status.to_string())),
+        Err(_) => Err("the supervisor ends".to_owned()),
+    }
+}
+
+fn begin(order: &Order) -> Result<(Launch, AsyncFd<OwnedFd>), (Stage, Errno)> {
+    let pipe_failed = |errno| (Stage::Pipe, errno);
+    let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(pipe_failed)?;
+    fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe_failed)?;
+    let output = watch(output).map_err(|error| (Stage::Pipe, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
+    let launch = spawn::spawn(order.recipe.clone(), order.null.as_fd(), input.as_fd(), None)?;
+    Ok((launch, output))
+}
+
+/// The end of some output.
+#[derive(Debug, Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    /// Reads for ever; the end of the output is not the end of the process.
+    async fn follow(&mut self, output: &AsyncFd<OwnedFd>) -> std::convert::Infallible {
+        loop {
+            let Ok(mut ready) = output.readable().await else { break };
+            match self.take(output) {
+                Taken::Much => tokio::time::sleep(OUTPUT_PAUSE).await,
+                Taken::All => ready.clear_ready(),
+                Taken::End => break,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Reads what is there, as far as one turn goes.
+    fn take(&mut self, output: &AsyncFd<OwnedFd>) -> Taken {
+        let mut part = [0; 4096];
+        for _ in 0..OUTPUT_A_TURN / part.len() {
+            match nix::unistd::read(output.get_ref(), &mut part) {
+                Ok(0) => return Taken::End,
+                Ok(got) => self.keep(part.get(..got).unwrap_or_default()),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Taken::All,
+                Err(_) => return Taken::End,
+            }
+        }
+        Taken::Much
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        self.0.extend_from_slice(part);
+        let surplus = self.0.len().saturating_sub(KEPT_OUTPUT);
+        self.0.drain(..surplus);
+    }
+
+    /// `how` it ended, and what it said.
+    fn after(&self, how: &str) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        let text = text.trim();
+        if text.is_empty() { how.to_owned() } else { format!("{how}: {text}") }
+    }
+}
+
+enum Taken {
+    /// All that was there.
+    All,
+    /// As much as one turn takes.
+    Much,
+    /// No more will come.
+    End,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_output_is_kept() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.after("exit 1"), "exit 1");
+        tail.keep(b" no\n");
+        assert_eq!(tail.after("exit 1"), "exit 1: no");
+        tail.keep(&[b'x'; 5000]);
+        tail.keep(b"end\n");
+        assert_eq!(tail.0.len(), KEPT_OUTPUT);
+        assert!(tail.after("exit 1").ends_with("xend"));
+    }
+}

@@ -33,3 +33,12 @@ impl Now {
         humantime::format_rfc3339_millis(self.wall_at(moment)).to_string()
     }
 }
+
+/// Waits for a moment; for ever where there is none.
+/// Waits for a moment; for ever where there is none.
+pub async fn wait_until(due: Option<Moment>, now: Moment) {
+    match due {
+        Some(at) => tokio::time::sleep(at.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

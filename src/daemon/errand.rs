@@ -13,7 +13,7 @@ use nix::unistd::pipe2;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use super::children::Census;
+use super::census::Census;
 use crate::probe::Answer;
 use crate::spec::Definition;
 use crate::supervision::ServiceId;

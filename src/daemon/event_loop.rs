@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::children::Children;
-use super::clock::Now;
+use super::clock::{Now, wait_until};
 use super::executor::Backlog;
 use super::guard::guarded;
 use super::inbox::{Letter, ReloadOrder};
@@ -342,13 +342,5 @@ impl Daemon {
         occupancy.leave();
         drop(pump.shutdown(LAST_WORDS));
         code
-    }
-}
-
-/// Waits for a moment; for ever where there is none.
-pub(super) async fn wait_until(due: Option<Moment>, now: Moment) {
-    match due {
-        Some(at) => tokio::time::sleep(at.since(now)).await,
-        None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::children::Census;
+use super::census::Census;
 use super::clock::Now;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
@@ -18,7 +18,6 @@ use super::sentence;
 use crate::log::{LogId, Report};
 use crate::spec;
 use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
-use crate::sys::init;
 use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
@@ -75,13 +74,7 @@ impl Daemon {
             }
             for effect in effects {
                 match effect {
-                    Effect::Tell(kind, actor) => {
-                        let is_ready = matches!(kind, Kind::DaemonReady { .. });
-                        self.tell(None, kind, actor, now);
-                        if is_ready {
-                            init::let_go_of_program_pages();
-                        }
-                    }
+                    Effect::Tell(kind, actor) => self.tell(None, kind, actor, now),
                     Effect::Service(id, action) => self.act(id, action, &census, now),
                 }
             }

@@ -2,6 +2,7 @@
 //! out what it decides; nothing here waits for a disk, a script or a client.
 
 mod boot;
+mod census;
 mod children;
 mod clock;
 mod desk;

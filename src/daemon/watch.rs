@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{geteuid, pipe2};
 use tokio::task::AbortHandle;
 
-use super::clock::Now;
+use super::clock::{Now, wait_until};
 use super::errand;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
@@ -413,7 +413,7 @@ async fn hear<F: Future<Output = ()>>(
         let now = Now::read().moment;
         let note = tokio::select! {
             note = listening.next() => note,
-            () = super::event_loop::wait_until(silent_at, now) => {
+            () = wait_until(silent_at, now) => {
                 let limit = limit.unwrap_or_default();
                 is_alive = false;
                 silent_at = Some(Now::read().moment + limit.max(WATCHDOG_LEAST));

@@ -78,31 +78,6 @@ pub fn make_room_for_descriptors(null: &OwnedFd, count: usize) {
     }
 }
 
-/// Lets go of the pages of our own program that only the start needed: the parsers of the command line and of the config are
-/// most of it. What runs again comes back from the page cache, some microseconds a piece. The writable parts stay.
-pub fn let_go_of_program_pages() {
-    // SAFETY: the callback matches the declared type, reads what it is handed during the call only, and does not unwind.
-    unsafe { libc::dl_iterate_phdr(Some(let_go_of_pages), std::ptr::null_mut()) };
-}
-
-/// Of the first object, which is the program itself; a libc is shared with others.
-unsafe extern "C" fn let_go_of_pages(object: *mut libc::dl_phdr_info, _: libc::size_t, _: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: dl_iterate_phdr(3) hands out a live object.
-    let object = unsafe { &*object };
-    // SAFETY: and its headers, that many of them.
-    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
-    // SAFETY: sysconf touches no memory of ours.
-    let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return 1 };
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0) {
-        let begin = (object.dlpi_addr + header.p_vaddr) as usize;
-        // Whole pages only: the rest of one at either end may be of another part.
-        let (from, to) = (begin.next_multiple_of(page), begin + header.p_memsz as usize);
-        // SAFETY: a private mapping of a file, which nobody can have written to: every page of it is read again from there.
-        unsafe { libc::madvise(from as *mut libc::c_void, to.saturating_sub(from) / page * page, libc::MADV_DONTNEED) };
-    }
-    1
-}
-
 /// SIGKILL to everybody but ourselves: the last step of PID 1.
 ///
 /// # Panics

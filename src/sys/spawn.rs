@@ -257,7 +257,8 @@ fn clone_with(memory: &mut Prepared, flags: libc::c_int) -> Result<i32, Errno> {
 }
 
 impl Launch {
-    /// Waits until the outcome is known.
+    /// Waits until there is something to know of the outcome. What is still to come after it comes with the end of the
+    /// process.
     pub async fn settled(&self) {
         // An error means that the runtime ends; then nobody asks for the outcome.
         let _ = self.status.readable().await;
@@ -338,18 +339,22 @@ mod tests {
         }
     }
 
+    async fn outcome_of(launch: &Launch) -> Outcome {
+        loop {
+            launch.settled().await;
+            match launch.outcome() {
+                Some(outcome) => return outcome,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
     async fn launch(recipe: Recipe) -> (Outcome, i32, String) {
         let null = super::super::init::open_null().expect("null");
         let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
         let launch = spawn(recipe, null.as_fd(), write.as_fd(), None).expect("spawned");
         drop(write);
-        launch.settled().await;
-        let outcome = loop {
-            if let Some(outcome) = launch.outcome() {
-                break outcome;
-            }
-            launch.settled().await;
-        };
+        let outcome = outcome_of(&launch).await;
         let mut output = String::new();
         std::fs::File::from(read).read_to_string(&mut output).expect("text");
         (outcome, launch.pid, output)
@@ -393,8 +398,7 @@ mod tests {
             let (_read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
             let recipe = Recipe { limits: Vec::new(), ..recipe(&["/no/such/program"], None) };
             let launch = spawn(recipe, null.as_fd(), null.as_fd(), Some((write.as_fd(), number))).expect("spawned");
-            launch.settled().await;
-            assert_eq!(launch.outcome(), Some(Outcome::Failed(Stage::Exec, Errno::ENOENT)), "{number}");
+            assert_eq!(outcome_of(&launch).await, Outcome::Failed(Stage::Exec, Errno::ENOENT), "{number}");
             let _ = wait::reap(wait::Zombie { pid: launch.pid, status: ExitStatus::Code(127) });
         }
     }

@@ -273,8 +273,7 @@ impl Daemon {
                         RotateReason::Manual
                     }
                 };
-                let _ = folded;
-                self.tell_log(log, Kind::Rotate { path: path.display().to_string(), bytes, reason }, now);
+                self.tell_log(log, Kind::Rotate { path: path.display().to_string(), bytes, reason, folded }, now);
             }
             Report::NotRotated { log, reason, message } => match reason {
                 crate::log::RotateReason::Size => tracing::warn!("{}: cannot rotate its log: {message}", self.log_name(log)),

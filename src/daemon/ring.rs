@@ -153,7 +153,7 @@ fn drop_tail(kind: &mut Kind) {
 mod tests {
     use super::*;
     use crate::value::ExitStatus;
-    use crate::wire::event::{EndedBy, ExitFacts};
+    use crate::wire::event::{EndedBy, ExitFacts, RotateReason};
 
     fn ring() -> Ring {
         Ring::new(Origin { boot: "b".to_owned(), host: "h".to_owned() }, Moment::from_nanos(0))
@@ -192,6 +192,16 @@ mod tests {
         let exit = serde_json::to_value(ring.last(2)[0].envelope(ring.origin())).expect("json");
         assert_eq!(exit["data"]["code"], 3);
         assert_eq!(exit["data"]["log_tail"][0], "bye");
+    }
+
+    #[test]
+    fn what_was_folded_is_counted() {
+        let mut ring = ring();
+        let rotate = |folded| Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded };
+        let count =
+            |event: &Event, ring: &Ring| serde_json::to_value(event.envelope(ring.origin())).expect("json")["count"].clone();
+        let (one, three) = (push(&mut ring, rotate(0)), push(&mut ring, rotate(2)));
+        assert_eq!((count(&one, &ring), count(&three, &ring)), (serde_json::Value::Null, 3.into()));
     }
 
     #[test]

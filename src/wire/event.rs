@@ -279,6 +279,9 @@ pub enum Kind {
         path: String,
         bytes: u64,
         reason: RotateReason,
+        /// Earlier rotations that this one stands for as well; told as `count` of the envelope.
+        #[serde(skip)]
+        folded: u32,
     },
     LogDropped {
         bytes: u64,
@@ -337,6 +340,15 @@ pub enum RotateReason {
 }
 
 impl Kind {
+    /// How many occurrences it stands for.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        match self {
+            Self::Rotate { folded, .. } => folded.saturating_add(1),
+            _ => 1,
+        }
+    }
+
     /// The default severity of the contract's table.
     #[must_use]
     pub fn severity(&self) -> Severity {
@@ -407,6 +419,7 @@ impl Event {
             actor: self.actor.to_string(),
             cause: self.cause.map(|seq| event_id(origin, seq)),
             kind: &self.kind,
+            count: Some(self.kind.count()).filter(|count| *count > 1),
         }
     }
 }
@@ -435,4 +448,6 @@ pub struct Envelope<'a> {
     actor: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
 }

@@ -111,6 +111,14 @@ impl Container {
     /// Starts one on this configuration and waits until its supervisor is ready.
     #[track_caller]
     fn start(config: &str, flags: &[&str]) -> Self {
+        let container = Self::run(config, flags);
+        container.until("daemon_ready");
+        container
+    }
+
+    /// Starts one on this configuration.
+    #[track_caller]
+    fn run(config: &str, flags: &[&str]) -> Self {
         let image = Image::shared();
         let folder = tempfile::tempdir().expect("a folder for the config");
         // A user of any number may read it.
@@ -120,9 +128,13 @@ impl Container {
         // No network: the tests need none, and then Docker needs no bridge.
         let run = ["run", "--detach", "--network", "none", "--volume", &mount];
         let id = docker_ok(&[&run[..], flags, &[&image.name]].concat()).trim().to_owned();
-        let container = Self { id, config: folder, _image: image };
-        container.until("daemon_ready");
-        container
+        Self { id, config: folder, _image: image }
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    #[track_caller]
+    fn ends(&self) -> i32 {
+        docker_ok(&["wait", &self.id]).trim().parse().expect("a code")
     }
 
     fn configure(&self, config: &str) {
@@ -285,4 +297,66 @@ fn dockers_own_init_in_front_is_no_problem() {
     let container = Container::start(TWO, &["--init"]);
     container.section3(&["wait", "worker", "--for", "running"]);
     assert_eq!(container.stop(), 0);
+}
+
+/// The sidecars of a bundle; what each does is up to the test.
+fn bundle(egress: &str, pipelock: &str) -> String {
+    format!(
+        "supervisor: {{select: {{env: CLAUDE_BOTTLE_SIDECAR_DAEMONS}}, exit_when: all-ended}}
+defaults: {{restart: never}}
+services:
+  egress: {{command: '{egress}'}}
+  pipelock: {{command: '{pipelock}'}}
+  git-gate: {{command: 'echo git-gate begins; exec sleep 1000'}}
+  supervise: {{command: 'echo supervise begins; exec sleep 1000'}}
+"
+    )
+}
+
+#[test]
+fn a_bundle_is_narrowed_and_outlives_one_of_its_daemons() {
+    let config = bundle("echo egress begins; exec sleep 1000", "echo pipelock begins; exec sleep 1000");
+    let container = Container::start(&config, &["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=pipelock,egress"]);
+    let pid = |name: &str| {
+        let status = container.section3(&["status", name]);
+        status.split_whitespace().nth(3).and_then(|pid| pid.parse::<u32>().ok()).unwrap_or_else(|| panic!("{status}"))
+    };
+    assert!(pid("egress") < pid("pipelock"), "they begin in the order of the file");
+    assert!(container.section3(&["status", "git-gate"]).contains("stopped"));
+    container.section3(&["signal", "egress", "SEGV"]);
+    container.section3(&["wait", "egress", "--for", "failed"]);
+    assert!(container.section3(&["status", "pipelock"]).contains("running"));
+    // The last one ends well, and the one that did not is not hidden by it.
+    container.section3(&["signal", "pipelock", "KILL"]);
+    assert_eq!(container.ends(), 139);
+    let logs = container.logs();
+    for name in ["egress", "pipelock"] {
+        assert!(logs.lines().any(|line| line == format!("[{name}] {name} begins")), "{logs}");
+    }
+    assert!(!logs.contains("git-gate begins"), "{logs}");
+}
+
+#[test]
+fn a_bundle_ends_with_0_after_docker_stop_although_one_ignores_term() {
+    let stubborn = "trap \"\" TERM; while :; do sleep 1000; done";
+    let container = Container::start(&bundle("exec sleep 1000", stubborn), &[]);
+    // 137 would be Docker's SIGKILL after its 10 s.
+    assert_eq!(container.stop(), 0);
+}
+
+#[test]
+fn a_selection_that_names_what_does_not_exist_is_no_success() {
+    let config = bundle("exec sleep 1000", "exec sleep 1000");
+    let container = Container::run(&config, &["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egres"]);
+    assert_eq!(container.ends(), 6);
+    let logs = container.logs();
+    assert!(logs.contains("egres") && logs.contains("did you mean `egress`"), "{logs}");
+    // Nor is it one where unknown names are only a warning.
+    let lenient = config.replace("DAEMONS}", "DAEMONS, unknown: warn}");
+    let container = Container::run(&lenient, &["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egres"]);
+    assert_eq!(container.ends(), 6);
+    // But beside a known one it is left out, and said.
+    let container = Container::start(&lenient, &["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egres,pipelock"]);
+    container.section3(&["wait", "pipelock", "--for", "running"]);
+    assert!(container.logs().contains("egres"), "{}", container.logs());
 }

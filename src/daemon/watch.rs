@@ -73,6 +73,23 @@ struct Watch {
     words: Rc<RefCell<Words>>,
 }
 
+impl Watch {
+    /// Of a run of which nothing is asked yet, and that needed nothing from files.
+    fn plain(run: Run) -> Self {
+        Self {
+            run,
+            materials: Materials::default(),
+            uid: geteuid().as_raw(),
+            prepared: None,
+            asking: None,
+            hearing: None,
+            checks: None,
+            watchdog: None,
+            words: Rc::default(),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Prepared {
     Channel(Channel, Option<Duration>),
@@ -204,18 +221,13 @@ impl Daemon {
             Some(Probe::Log(_)) => Some(Prepared::Output(self.follow_output(id))),
             Some(Probe::Tcp { .. } | Probe::Http(_) | Probe::Exec(_) | Probe::File(_)) | None => None,
         };
-        let watch = Watch {
-            run,
-            materials,
-            uid: recipe.identity.as_ref().map_or_else(|| geteuid().as_raw(), |identity| identity.uid),
-            prepared,
-            asking: None,
-            hearing: None,
-            checks: None,
-            watchdog: None,
-            words: Rc::default(),
-        };
-        self.watches.of.insert(id, watch);
+        // Of most services nothing is asked, and a reload that begins to ask makes the watch then.
+        let is_plain =
+            spec.definition.ready.is_none() && spec.policy.health.is_none() && !Materials::are_needed(&spec.definition);
+        if !is_plain {
+            let uid = recipe.identity.as_ref().map_or_else(|| geteuid().as_raw(), |identity| identity.uid);
+            self.watches.of.insert(id, Watch { materials, uid, prepared, ..Watch::plain(run) });
+        }
         Ok(given)
     }
 
@@ -293,6 +305,9 @@ impl Daemon {
     pub(super) fn watch_health(&mut self, id: ServiceId, run: Run) {
         let Some(service) = self.supervisor.service(id) else { return };
         let (spec, ready_at) = (service.spec().clone(), service.ready_at());
+        if spec.policy.health.is_some() && service.run() == run {
+            self.watches.of.entry(id).or_insert_with(|| Watch::plain(run));
+        }
         let question = spec.policy.health.as_ref().and_then(|health| self.question(id, run, &spec, &health.probe));
         self.watches.series += 1;
         let series = self.watches.series;

@@ -2,6 +2,7 @@
 //! [`splitter`](super::splitter) names, and says what it could not keep. It must never decide what happens to lost bytes,
 //! and never wait: what fails is tried again when a later call comes after the time to try again.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -28,8 +29,8 @@ const MOST_GENERATIONS: u32 = 99;
 /// One log on disk.
 #[derive(Debug)]
 pub struct LogFile {
-    /// Names of the current file and its generations, newest first; as many as `keep` says.
-    names: Vec<String>,
+    /// Name of the current file; its generations have a number behind it.
+    name: String,
     limits: LogLimits,
     current: Option<Current>,
     /// The generation whose place a shift that failed half-way left free: the next try starts there, or it would throw away
@@ -80,8 +81,8 @@ impl LogFile {
     /// A log by the name of its service. Nothing is touched before [`LogFile::open`].
     #[must_use]
     pub fn new(name: &str, limits: LogLimits) -> Self {
-        let mut log = Self {
-            names: vec![format!("{name}.log")],
+        Self {
+            name: format!("{name}.log"),
             limits,
             current: None,
             hole: None,
@@ -89,21 +90,24 @@ impl LogFile {
             open_again_at: None,
             check_at: Moment::default(),
             is_unchecked: false,
-        };
-        log.name_generations();
-        log
+        }
     }
 
     /// The file's name in the folder.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.names[0]
+        &self.name
     }
 
-    /// Names of all files, the current one first.
+    /// The name of a generation; 0 is the current file.
     #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
+    pub fn generation(&self, number: usize) -> Cow<'_, str> {
+        if number == 0 { Cow::Borrowed(&self.name) } else { Cow::Owned(format!("{}.{number}", self.name)) }
+    }
+
+    /// The oldest generation that is kept.
+    fn oldest(&self) -> usize {
+        self.limits.keep.clamp(1, MOST_GENERATIONS) as usize
     }
 
     /// Where the current file stands; zero where none is open.
@@ -132,11 +136,11 @@ impl LogFile {
         let current = self.current.as_ref().and_then(|current| Some((current.file.try_clone().ok()?, current.at.size)));
         parts.extend(current.map(|(file, size)| Part { file, size }));
         let mut total: u64 = parts.iter().map(|part| part.size).sum();
-        for name in &self.names[1..] {
+        for number in 1..=self.oldest() {
             if total >= enough {
                 break;
             }
-            if let Ok((file, facts)) = logfile::open_read(folder, name) {
+            if let Ok((file, facts)) = logfile::open_read(folder, &self.generation(number)) {
                 total += facts.size;
                 parts.push(Part { file, size: facts.size });
             }
@@ -188,7 +192,6 @@ impl LogFile {
         self.limits = limits;
         self.hole = None;
         self.rotate_again_at = None;
-        self.name_generations();
         self.remove_surplus(folder);
         if self.position().size > limits.max_size.get() { self.rotate(folder, line_is_open, now) } else { Ok(None) }
     }
@@ -273,7 +276,7 @@ impl LogFile {
         self.is_unchecked = false;
         folder.refresh()?;
         let Some(current) = &mut self.current else { return Ok(()) };
-        if logfile::identity(&*folder, &self.names[0])? != Some(current.identity) {
+        if logfile::identity(&*folder, &self.name)? != Some(current.identity) {
             // Deleted, moved, or another one in its place.
             self.current = None;
             self.open_again_at = None;
@@ -311,37 +314,28 @@ impl LogFile {
     /// Moves every file one generation up, from the oldest on, and stops at the first failure: going on would put a file
     /// over one that could not be moved away.
     fn shift(&mut self, folder: &Folder) -> io::Result<()> {
-        let last = self.names.len() - 1;
+        let last = self.oldest();
         let mut free = match self.hole {
             Some(free) if free <= last => free,
             _ => {
                 // First of all, for ext4 flushes a file that is renamed over another one (259 against 682 MB/s).
-                absent_is_fine(logfile::unlink(folder, &self.names[last]))?;
+                absent_is_fine(logfile::unlink(folder, &self.generation(last)))?;
                 last
             }
         };
         while free > 0 {
             self.hole = Some(free);
-            absent_is_fine(logfile::rename(folder, &self.names[free - 1], &self.names[free]))?;
+            absent_is_fine(logfile::rename(folder, &self.generation(free - 1), &self.generation(free)))?;
             free -= 1;
         }
         self.hole = None;
         Ok(())
     }
 
-    fn name_generations(&mut self) {
-        let keep = self.limits.keep.clamp(1, MOST_GENERATIONS);
-        self.names.truncate(1);
-        for generation in 1..=keep {
-            let name = format!("{}.{generation}", self.names[0]);
-            self.names.push(name);
-        }
-    }
-
     /// Removes what an earlier, larger `keep` left. Stops at the first number that is not there.
     fn remove_surplus(&self, folder: &Folder) {
-        for generation in self.names.len()..=MOST_GENERATIONS as usize {
-            if logfile::unlink(folder, &format!("{}.{generation}", self.names[0])).is_err() {
+        for number in self.oldest() + 1..=MOST_GENERATIONS as usize {
+            if logfile::unlink(folder, &self.generation(number)).is_err() {
                 break;
             }
         }

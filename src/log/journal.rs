@@ -367,7 +367,7 @@ impl Journal {
     }
 
     fn turned(&self, log: LogId, turned: Turned, reason: RotateReason, folded: u32, folder: &Folder) -> Report {
-        Report::Rotated { log, path: folder.path().join(&self.file.names()[1]), bytes: turned.bytes, reason, folded }
+        Report::Rotated { log, path: folder.path().join(&*self.file.generation(1)), bytes: turned.bytes, reason, folded }
     }
 
     fn note_size(&self) {

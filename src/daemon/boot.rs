@@ -7,11 +7,11 @@ use nix::unistd::geteuid;
 
 use super::event_loop::Daemon;
 use super::occupancy::{Occupancy, Refusal, end_leftovers};
-use super::recipe::{Surroundings, inherited_environment, io_text};
+use super::recipe::{Surroundings, inherited_environment};
 use crate::config;
 use crate::log::{Folder, Pump, Setup, diary};
 use crate::spec::{Spec, UnknownName};
-use crate::sys::{clock, init, signals};
+use crate::sys::{clock, init, signals, words};
 use crate::value::paths;
 use crate::wire::event::Origin;
 
@@ -70,7 +70,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let folder = open_folder(&around.log_dir(args.log_dir), &mut restrictions)?;
     let boot = init::random_id();
     let leftovers = occupancy.predecessor().map(|predecessor| end_leftovers(&predecessor));
-    occupancy.sign(&boot).map_err(|error| failed(format!("cannot sign the lock beside the socket: {}", io_text(&error))))?;
+    occupancy.sign(&boot).map_err(|error| failed(format!("cannot sign the lock beside the socket: {}", words::io(&error))))?;
 
     let descriptor_limit =
         init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", errno.desc())))?;
@@ -100,11 +100,11 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         .thread_stack_size(256 << 10)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
-        .map_err(|error| failed(format!("cannot start the event loop: {}", io_text(&error))))?;
+        .map_err(|error| failed(format!("cannot start the event loop: {}", words::io(&error))))?;
     let log_dir = folder.path().to_owned();
     let (inbox, letters) = tokio::sync::mpsc::channel(super::inbox::CAPACITY);
     let pump = start_pump(folder, &spec, inbox.clone())
-        .map_err(|error| failed(format!("cannot start the log pump: {}", io_text(&error))))?;
+        .map_err(|error| failed(format!("cannot start the log pump: {}", words::io(&error))))?;
     diary::begin(pump.voice());
     let local = tokio::task::LocalSet::new();
     let code = local.block_on(&runtime, async move {
@@ -122,9 +122,10 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
             null,
             inbox,
         });
-        let listener = daemon.serve(listener).map_err(|error| failed(format!("cannot watch the socket: {}", io_text(&error))))?;
+        let listener =
+            daemon.serve(listener).map_err(|error| failed(format!("cannot watch the socket: {}", words::io(&error))))?;
         let signals = crate::sys::watch::watch_signals(signals);
-        let signals = signals.map_err(|error| failed(format!("cannot watch for signals: {}", io_text(&error))))?;
+        let signals = signals.map_err(|error| failed(format!("cannot watch for signals: {}", words::io(&error))))?;
         Ok(daemon.run(signals, letters, listener, leftovers).await)
     });
     // A client that reads a log from a dead disk must not hold up the end.

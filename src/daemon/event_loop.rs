@@ -19,7 +19,7 @@ use super::guard::guarded;
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
-use super::recipe::{Surroundings, io_text};
+use super::recipe::Surroundings;
 use super::ring::Ring;
 use super::streams::Subscribers;
 use super::watch::Watches;
@@ -27,7 +27,7 @@ use crate::control::server;
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
 use crate::supervision::{ServiceId, Supervisor};
-use crate::sys::{init, signals, wait};
+use crate::sys::{init, signals, wait, words};
 use crate::value::{Moment, Signal};
 use crate::wire::event::{Actor, Kind, Origin};
 
@@ -254,7 +254,7 @@ impl Daemon {
         }
         let shown = self.occupancy.socket().display().to_string();
         let made = self.occupancy.listen().map_err(|refusal| format!("{refusal:?}"));
-        match made.and_then(|socket| self.serve(socket).map_err(|error| io_text(&error))) {
+        match made.and_then(|socket| self.serve(socket).map_err(|error| words::io(&error))) {
             Ok(serving) => {
                 listener.abort();
                 *listener = serving;

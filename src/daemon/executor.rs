@@ -13,7 +13,7 @@ use super::census::Census;
 use super::clock::Now;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
-use super::recipe::{self, Materials, errno_text};
+use super::recipe::{self, Materials};
 use super::sentence;
 use crate::log::{LogId, Report};
 use crate::spec;
@@ -21,6 +21,7 @@ use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
 use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
+use crate::sys::words;
 use crate::value::{Moment, Run, ServiceName};
 use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
 
@@ -334,6 +335,6 @@ impl Daemon {
 
     /// Sends a signal to the main process of a service, for an operator.
     pub(super) fn signal_main_process(&self, id: ServiceId, signal: crate::value::Signal) -> Result<i32, String> {
-        self.children.signal_leader(id, signal).map_err(errno_text)
+        self.children.signal_leader(id, signal).map_err(words::errno)
     }
 }

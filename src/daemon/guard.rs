@@ -1,19 +1,15 @@
 //! The last line of defence: a fault of our own in one piece of work ends that piece, not PID 1 and everything under it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::sys::words;
 
 /// Does a piece of work; a panic in it is reported and survived. What the piece was changing may be left half changed: for
 /// one service that is better than the end of all.
 pub fn guarded(piece: impl FnOnce()) {
     if let Err(fault) = catch_unwind(AssertUnwindSafe(piece)) {
-        tracing::error!("went on after a fault of section3 itself, please report it: {}", words(&*fault));
+        tracing::error!("went on after a fault of section3 itself, please report it: {}", words::fault(&*fault));
     }
-}
-
-fn words(fault: &(dyn Any + Send)) -> &str {
-    let text = fault.downcast_ref::<&str>().copied();
-    text.or_else(|| fault.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -27,6 +23,5 @@ mod tests {
         guarded(|| panic!("planted"));
         guarded(|| done += 1);
         assert_eq!(done, 2);
-        assert_eq!((words(&"text"), words(&"text".to_owned()), words(&7)), ("text", "text", "no message"));
     }
 }

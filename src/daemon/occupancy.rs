@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
-use super::recipe::io_text;
 use crate::sys::process::{self, Process};
+use crate::sys::words;
 use crate::value::Signal;
 
 /// Holds the lock beside the socket for life: at most one supervisor a socket.
@@ -202,7 +202,7 @@ fn make_private(folder: &Path) -> Result<(), Refusal> {
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Refusal {
-    let message = format!("cannot write {}: {}", path.display(), io_text(error));
+    let message = format!("cannot write {}: {}", path.display(), words::io(error));
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EROFS | Errno::EACCES | Errno::EPERM | Errno::ENOENT) => Refusal::Unwritable(message),
         _ => Refusal::Unusable(message),

@@ -11,6 +11,7 @@ use nix::unistd::{Group, User as Entry};
 use crate::spec::{Account, Command, Definition, Limit as Limitation, LimitValue, Resource, User};
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Identity, Recipe, Stage};
+use crate::sys::words;
 use crate::value::{Run, ServiceName};
 use crate::wire::event::LaunchFacts;
 
@@ -71,7 +72,7 @@ const MAX_ENV_FILE: u64 = 1 << 20;
 fn read_variables(path: &Path, into: &mut BTreeMap<String, String>) -> Result<(), String> {
     use std::io::Read;
     let shown = path.display();
-    let io = |error: std::io::Error| format!("{shown}: {}", io_text(&error));
+    let io = |error: std::io::Error| format!("{shown}: {}", words::io(&error));
     let file = std::fs::OpenOptions::new().read(true).custom_flags_nonblock().open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;
     if !meta.is_file() {
@@ -117,7 +118,8 @@ fn look_up(user: &User) -> Result<Who, String> {
     let not_found = |what: &str, name: &str| format!("no such {what}: `{name}`");
     let entry = match &user.user {
         Account::Name(name) => {
-            let entry = Entry::from_name(name).map_err(|errno| format!("cannot look up user `{name}`: {}", errno_text(errno)))?;
+            let entry =
+                Entry::from_name(name).map_err(|errno| format!("cannot look up user `{name}`: {}", words::errno(errno)))?;
             Some(entry.ok_or_else(|| not_found("user", name))?)
         }
         // A number needs no entry.
@@ -131,7 +133,7 @@ fn look_up(user: &User) -> Result<Who, String> {
         Some(Account::Number(gid)) => *gid,
         Some(Account::Name(name)) => {
             let group =
-                Group::from_name(name).map_err(|errno| format!("cannot look up group `{name}`: {}", errno_text(errno)))?;
+                Group::from_name(name).map_err(|errno| format!("cannot look up group `{name}`: {}", words::errno(errno)))?;
             group.ok_or_else(|| not_found("group", name))?.gid.as_raw()
         }
         // A bare number without an entry gets the group of the same number, as Docker has it.
@@ -141,7 +143,7 @@ fn look_up(user: &User) -> Result<Who, String> {
         Some(entry) if matches!(user.user, Account::Name(_)) => {
             let name = CString::new(entry.name.as_bytes()).map_err(|_| not_found("user", &entry.name))?;
             let groups = nix::unistd::getgrouplist(&name, gid.into());
-            groups.map_err(|errno| format!("cannot look up the groups of `{}`: {}", entry.name, errno_text(errno)))?
+            groups.map_err(|errno| format!("cannot look up the groups of `{}`: {}", entry.name, words::errno(errno)))?
         }
         _ => vec![gid.into()],
     };
@@ -246,7 +248,7 @@ const fn resource_number(resource: Resource) -> u32 {
 /// A launch that failed, in the operator's words.
 #[must_use]
 pub fn explain(definition: &Definition, stage: Stage, errno: Errno) -> LaunchFacts {
-    let error = errno_text(errno);
+    let error = words::errno(errno);
     let message = match stage {
         Stage::Exec => {
             let program = match &definition.command {
@@ -298,20 +300,6 @@ fn limit_text(limit: &Limitation) -> String {
         LimitValue::Unlimited => "unlimited".to_owned(),
     };
     format!("{}={value}", format!("{:?}", limit.resource).to_lowercase())
-}
-
-/// What the kernel says, in lower case.
-#[must_use]
-pub fn errno_text(errno: Errno) -> String {
-    let text = errno.desc();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// What the kernel says, in lower case.
-#[must_use]
-pub fn io_text(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| errno_text(Errno::from_raw(number)))
 }
 
 /// The environment the supervisor was started with.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::event_loop::Daemon;
 use crate::control::server::{Answer, Lost};
 use crate::log::{FollowEnd, Following, LogId, Snapshot, following};
+use crate::sys::words;
 use crate::wire::event::{Event, Origin};
 use crate::wire::request::LogName;
 use crate::wire::text::{self, TailText};
@@ -139,7 +140,7 @@ async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> R
         let bytes = match read {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
-                let message = format!("cannot read the log of {}: {}", name.as_str(), super::recipe::io_text(&error));
+                let message = format!("cannot read the log of {}: {}", name.as_str(), words::io(&error));
                 answer.refuse(&Fault::new(FaultCode::Failed, message));
                 return Ok(());
             }

@@ -19,7 +19,7 @@ use super::errand;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
 use super::question::{Places, Question};
-use super::recipe::{self, Materials, errno_text};
+use super::recipe::{self, Materials};
 use crate::log::{FollowEnd, Following, LogId, following};
 use crate::probe::Answer;
 use crate::probe::health::Standing;
@@ -31,6 +31,7 @@ use crate::spec::{self, Command, Definition, HealthAction, Notify, Probe};
 use crate::supervision::{Fact, ServiceId};
 use crate::sys::init::random_id;
 use crate::sys::spawn::Recipe;
+use crate::sys::words;
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
 use crate::wire::{HealthView, State};
@@ -203,7 +204,7 @@ impl Daemon {
         materials: Materials,
         recipe: &mut Recipe,
     ) -> Result<Option<(OwnedFd, RawFd)>, LaunchFacts> {
-        let failed = |errno| LaunchFacts { stage: "ready", message: format!("cannot listen for it: {}", errno_text(errno)) };
+        let failed = |errno| LaunchFacts { stage: "ready", message: format!("cannot listen for it: {}", words::errno(errno)) };
         let mut given = None;
         let prepared = match spec.definition.ready.as_ref().map(|ready| &ready.probe) {
             Some(Probe::Notify(Notify::Systemd)) => {
@@ -272,7 +273,7 @@ impl Daemon {
                 let marks = marks.into_iter().chain([("SECTION3_BOOT", self.surroundings.boot.clone())]).collect();
                 match channel.listen(Speaker { pid, uid, marks }) {
                     Ok(listening) => watch.hearing = Some(Task::begin(hear(listening, limit, words, find))),
-                    Err(error) => words.borrow_mut().refusal = Some(recipe::io_text(&error)),
+                    Err(error) => words.borrow_mut().refusal = Some(words::io(&error)),
                 }
                 return;
             }
@@ -280,7 +281,7 @@ impl Daemon {
                 match newline(pipe).await {
                     Ok(true) => find(Finding::Ready(ReadyBy::Notify)).await,
                     Ok(false) => words.borrow_mut().refusal = Some("it closed its descriptor without a newline".to_owned()),
-                    Err(error) => words.borrow_mut().refusal = Some(recipe::io_text(&error)),
+                    Err(error) => words.borrow_mut().refusal = Some(words::io(&error)),
                 }
             }),
             (None, prepared, Probe::Log(pattern)) => {

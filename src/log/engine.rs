@@ -21,6 +21,7 @@ use crate::spec::{Console, LogLimits};
 use crate::sys::epoll::{ReadSet, wait_readable};
 use crate::sys::outlet::{Found, Outlet};
 use crate::sys::wake::Wake;
+use crate::sys::words;
 use crate::value::{Moment, Run};
 
 /// The one read buffer. Larger ones fall out of the second-level cache and halve the speed (measured).
@@ -124,7 +125,9 @@ impl Engine {
         while self.ending.is_none() {
             // A bug in one turn must not leave every service with a pipe that nobody reads.
             if let Err(fault) = catch_unwind(AssertUnwindSafe(|| self.turn())) {
-                self.outbox.push_back(Report::Fault { message: words_of(&*fault) });
+                self.outbox.push_back(Report::Fault {
+                    message: format!("the log pump went on after a fault: {}", words::fault(&*fault)),
+                });
                 wait_readable(&self.bell, AFTER_FAULT);
             }
         }
@@ -559,9 +562,4 @@ fn free_place<T>(list: &mut Vec<Option<T>>) -> usize {
         list.push(None);
         list.len() - 1
     })
-}
-
-fn words_of(fault: &(dyn std::any::Any + Send)) -> String {
-    let text = fault.downcast_ref::<&str>().copied().or_else(|| fault.downcast_ref::<String>().map(String::as_str));
-    format!("the log pump went on after a fault: {}", text.unwrap_or("it left no message"))
 }

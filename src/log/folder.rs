@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use crate::sys::logfile;
+use crate::sys::{logfile, words};
 
 /// The folder that holds the logs, open.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Folder {
     /// write to it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let named = |error: &io::Error, what: &str| {
-            io::Error::new(error.kind(), format!("cannot {what} log folder {}: {}", path.display(), logfile::words(error)))
+            io::Error::new(error.kind(), format!("cannot {what} log folder {}: {}", path.display(), words::io(error)))
         };
         logfile::make_folder(path).map_err(|error| named(&error, "make"))?;
         let fd = logfile::open_folder(path).map_err(|error| named(&error, "open"))?;

@@ -12,7 +12,7 @@ use super::report::{LogCounters, LogId, Report, RotateReason};
 use super::splitter::Position;
 use super::tail::{MOST_BYTES, Snapshot};
 use crate::spec::LogLimits;
-use crate::sys::logfile;
+use crate::sys::words;
 use crate::value::{Moment, Run};
 
 /// What `exit` events show of a run.
@@ -106,7 +106,7 @@ impl Journal {
     /// a descriptor for each silent service would make every launch slower, for `execve(2)` closes them one by one.
     pub fn open(&mut self, turn: &mut Turn<'_>) {
         if let Err(error) = self.file.open(turn.folder, turn.now) {
-            self.loss.reason = logfile::words(&error);
+            self.loss.reason = words::io(&error);
             self.loss.tell_at = turn.now;
         }
         self.note_size();
@@ -245,7 +245,7 @@ impl Journal {
                 Report::NotRotated { log, reason, message }
             }
             Err(error) => {
-                let message = format!("cannot rotate log {}: {}", self.file.name(), logfile::words(&error));
+                let message = format!("cannot rotate log {}: {}", self.file.name(), words::io(&error));
                 Report::NotRotated { log, reason, message }
             }
         }
@@ -379,7 +379,7 @@ impl Loss {
     fn fail(&mut self, error: &std::io::Error, now: Moment) {
         // "Not yet" of a file that could not be opened before: the first reason stays.
         if error.kind() != std::io::ErrorKind::WouldBlock {
-            self.reason = logfile::words(error);
+            self.reason = words::io(error);
         }
         self.wait = (self.wait * 2).clamp(WRITE_AGAIN, WRITE_AGAIN_MAX);
         self.again_at = now + self.wait;
@@ -394,7 +394,7 @@ impl Turns {
     }
 
     fn fail(&mut self, error: &std::io::Error) {
-        let failure = logfile::words(error);
+        let failure = words::io(error);
         if self.failure.as_ref() != Some(&failure) {
             self.failure = Some(failure);
             self.failure_is_told = false;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Answer, Aside, LookUps, kernel_text};
+use super::{Answer, Aside, LookUps};
+use crate::sys::words;
 
 /// Asks for one path.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl File {
         let path = self.path.clone();
         let look = move || match std::fs::metadata(&path) {
             Ok(_) => Ok(()),
-            Err(error) => Err(format!("{}: {}", path.display(), kernel_text(&error))),
+            Err(error) => Err(format!("{}: {}", path.display(), words::io(&error))),
         };
         self.aside.ask(look).await.unwrap_or_else(|| Err("the supervisor ends".to_owned()))
     }

@@ -3,8 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::place::Place;
-use super::{Answer, LookUps, kernel_text};
+use super::{Answer, LookUps};
 use crate::spec::HttpUrl;
+use crate::sys::words;
 
 /// The most that is read of an answer: its first line must be in there, behind at most a few interim answers.
 const LONGEST_HEAD: usize = 8 << 10;
@@ -40,7 +41,7 @@ impl Http {
     pub async fn ask(&mut self) -> Answer {
         let mut stream = self.place.connect().await?;
         let shown = self.place.shown();
-        let broken = |error: std::io::Error| format!("{shown}: {}", kernel_text(&error));
+        let broken = |error: std::io::Error| format!("{shown}: {}", words::io(&error));
         stream.write_all(self.request.as_bytes()).await.map_err(broken)?;
         let mut head = Vec::new();
         loop {

@@ -21,11 +21,3 @@ pub use aside::{Aside, LookUps, MOST_LOOK_UPS};
 
 /// What a question came to: there, or why not in a few words.
 pub type Answer = Result<(), String>;
-
-/// What the kernel says, in lower case.
-fn kernel_text(error: &std::io::Error) -> String {
-    let text =
-        error.raw_os_error().map_or_else(|| error.to_string(), |number| nix::errno::Errno::from_raw(number).desc().to_owned());
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}

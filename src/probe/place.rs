@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use tokio::net::TcpStream;
 
-use super::{Aside, LookUps, kernel_text};
+use super::{Aside, LookUps};
+use crate::sys::words;
 
 /// Addresses of one name that are tried; one that has more is no single service.
 const MOST_ADDRESSES: usize = 8;
@@ -46,7 +47,7 @@ impl Place {
                     refusal = format!("{shown}: nobody listens");
                 }
                 Ok(stream) => return Ok(stream),
-                Err(error) => refusal = format!("{shown}: {}", kernel_text(&error)),
+                Err(error) => refusal = format!("{shown}: {}", words::io(&error)),
             }
         }
         Err(refusal)

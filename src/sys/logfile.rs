@@ -171,18 +171,6 @@ pub fn unlink(folder: impl AsFd, name: &str) -> io::Result<()> {
     Ok(unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// The kernel's words for an error, small at the start: `no space left on device`.
-#[must_use]
-pub fn words(error: &io::Error) -> String {
-    let text = error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned());
-    let mut letters = text.chars();
-    // An abbreviation such as `RPC failed` keeps its size.
-    match (letters.next(), letters.next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain([second]).chain(letters).collect(),
-        _ => text,
-    }
-}
-
 fn facts_of_regular(stat: &FileStat) -> io::Result<Facts> {
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(io::Error::other("not a regular file"));
@@ -233,11 +221,5 @@ mod tests {
         let (_, again) = open_append(&fd, "web.log").expect("open");
         assert_eq!(made.identity, again.identity);
         assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o7777, 0o600);
-    }
-
-    #[test]
-    fn words_are_small_at_the_start() {
-        assert_eq!(words(&Errno::ENOSPC.into()), "no space left on device");
-        assert_eq!(words(&io::Error::other("not a regular file")), "not a regular file");
     }
 }

@@ -16,3 +16,4 @@ pub mod spawn;
 pub mod wait;
 pub mod wake;
 pub mod watch;
+pub mod words;

@@ -17,7 +17,7 @@ use super::recipe::{self, Materials};
 use super::sentence;
 use crate::log::{LogId, Report};
 use crate::spec;
-use crate::supervision::{Action, Effect, Fact, Remains, Scope, ServiceId};
+use crate::supervision::{Action, Effect, Fact, Remains, ServiceId};
 use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
@@ -87,17 +87,12 @@ impl Daemon {
     fn act(&mut self, id: ServiceId, action: Action, census: &Census, now: Now) {
         match action {
             Action::Launch(run) => self.backlog.launches.push_back((id, run)),
-            Action::Signal(run, signal, scope) => {
+            Action::Signal(run, signal) => {
                 if self.call_off(id, run, now) {
                     return;
                 }
-                match scope {
-                    Scope::Everyone => {
-                        self.watches.stop_asking(id, run);
-                        self.children.signal_everyone(id, run, signal, census);
-                    }
-                    Scope::Leader => drop(self.children.signal_leader(id, signal)),
-                }
+                self.watches.stop_asking(id, run);
+                self.children.signal_everyone(id, run, signal, census);
             }
             Action::AskReady(run) => self.ask_ready(id, run),
             Action::WatchHealth(run) => self.watch_health(id, run),

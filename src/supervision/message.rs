@@ -108,8 +108,8 @@ pub enum Gate {
 pub enum Action {
     /// Launch a run.
     Launch(Run),
-    /// Send a signal.
-    Signal(Run, Signal, Scope),
+    /// Send a signal to every process of the run, SIGCONT after it.
+    Signal(Run, Signal),
     /// Begin to ask whether the run is ready.
     AskReady(Run),
     /// Begin to check the health of the run.
@@ -122,15 +122,6 @@ pub enum Action {
     Answer(Ticket, Outcome),
     /// The service was removed and nothing of it is left: forget it.
     Forget,
-}
-
-/// Whom a signal is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Scope {
-    /// Every process of the run, SIGCONT after it.
-    Everyone,
-    /// The main process alone.
-    Leader,
 }
 
 /// How an order came out.

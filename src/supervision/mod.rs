@@ -14,7 +14,7 @@ mod sim;
 pub mod stops;
 pub mod supervisor;
 
-pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, Scope, ServiceId, Ticket, Wish};
+pub use message::{Action, Effect, Event, Fact, Gate, Order, Outcome, Remains, ServiceId, Ticket, Wish};
 pub use reload::Change;
 pub use service::{Service, Target};
 pub use supervisor::Supervisor;

@@ -425,7 +425,7 @@ impl Sim {
                 let has_probe = service.spec().definition.ready.is_some();
                 self.kernel.launch(id, run, has_probe, now, &mut self.dice);
             }
-            Action::Signal(run, signal, _) => {
+            Action::Signal(run, signal) => {
                 let stage = self.kernel.stage(id, run);
                 self.watch(id).signalled(run, signal, stage, shutting_down, now)?;
                 self.kernel.signal(id, run, signal, now, &mut self.dice);

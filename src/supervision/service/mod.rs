@@ -17,7 +17,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::{Action, Event, Gate, LastEnd, Outcome, Scope, Ticket};
+use super::message::{Action, Event, Gate, LastEnd, Outcome, Ticket};
 use crate::spec;
 use crate::value::{ExitStatus, Moment, Run, Signal, duration};
 use crate::wire::event::{Actor, Kind, LaunchFacts, StartReason, StopReason};
@@ -238,7 +238,7 @@ impl Service {
         *report_at = now + STUCK_AGAIN;
         let for_ms = duration::millis(now.since(*asked_at));
         self.tell(Kind::Stuck { for_ms }, out);
-        out.push(Action::Signal(self.run, Signal::KILL, Scope::Everyone));
+        out.push(Action::Signal(self.run, Signal::KILL));
         let stuck = Outcome::Failed(self.stuck_message());
         self.answer(&stuck, out);
     }
@@ -275,12 +275,12 @@ impl Service {
             Cause::NotReady | Cause::Died => self.by_itself(StopReason::NotReady),
         };
         self.tell(Kind::Stopping { reason, signal, grace_ms: duration::millis(grace) }, out);
-        out.push(Action::Signal(self.run, signal, Scope::Everyone));
+        out.push(Action::Signal(self.run, signal));
         self.state = State::Stopping { life, cause, asked_at: now, kill_at: now + grace };
     }
 
     fn kill(&mut self, life: Life, cause: Cause, asked_at: Moment, forced: bool, now: Moment, out: &mut Vec<Action>) {
-        out.push(Action::Signal(self.run, Signal::KILL, Scope::Everyone));
+        out.push(Action::Signal(self.run, Signal::KILL));
         self.state = State::Killing { life, cause, asked_at, forced, until: now + STUCK_AFTER };
     }
 

@@ -143,8 +143,8 @@ pub(super) fn definition(program: &str, ready: Option<Ready>) -> Definition {
 pub(super) fn short(action: &Action) -> String {
     match action {
         Action::Launch(run) => format!("launch:{run}"),
-        Action::Signal(_, Signal::KILL, _) => "KILL".to_owned(),
-        Action::Signal(_, signal, _) => signal.to_string(),
+        Action::Signal(_, Signal::KILL) => "KILL".to_owned(),
+        Action::Signal(_, signal) => signal.to_string(),
         Action::AskReady(_) => "ask".to_owned(),
         Action::WatchHealth(_) => "watch".to_owned(),
         Action::LimitLog(_) => "limit-log".to_owned(),

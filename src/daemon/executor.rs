@@ -279,7 +279,7 @@ impl Daemon {
             Report::Restored { log, bytes } => {
                 tracing::warn!("{}: its log can be written again; {bytes} bytes are missing", self.log_name(log));
             }
-            Report::Fault { message } => tracing::error!("the log pump went on after a fault of its own: {message}"),
+            Report::Fault { message } => tracing::error!("{message}"),
         }
     }
 

@@ -142,6 +142,8 @@ impl Journal {
     /// Takes bytes: into the file, to the followers, and onto the console. Returns how many of them, from the first on, the
     /// file took; the others are counted.
     pub fn put(&mut self, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
+        // First the file: whoever hears of a line, as a follower or a readiness probe does, finds it there.
+        let kept = self.keep(bytes, turn);
         if !self.followers.is_empty() {
             let chunk: Arc<[u8]> = bytes.into();
             self.followers.retain(|follower| follower.send(&chunk));
@@ -152,7 +154,7 @@ impl Journal {
                 self.counters.add_console_dropped(dropped);
             }
         }
-        self.keep(bytes, turn)
+        kept
     }
 
     /// The supervisor's own line: its console copy has no time stamp.

@@ -77,6 +77,7 @@ impl Ring {
             run: run.filter(|run| *run != Run::default()),
             actor,
             cause,
+            depth: 0,
             kind,
         });
         self.events.push_back(Arc::clone(&event));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::value::duration::Human;
-use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, Kind, Next, ReadyBy, StartReason, StopReason};
+use crate::wire::event::{Ending, Event, ExitFacts, HealthWord, HookFault, Kind, Next, ReadyBy, StartReason, StopReason};
 
 /// The sentence of an event, its service first; `None` where the one after it says as much, or nobody would miss it.
 #[must_use]
@@ -38,6 +38,7 @@ fn about(kind: &Kind) -> String {
             let then = match next {
                 Next::Backoff => "",
                 Next::GaveUp => "; giving up",
+                Next::Hold => "; held",
                 Next::None => "; stays down",
             };
             format!("{what}, crash {crashes} in a row{then}")
@@ -78,7 +79,31 @@ fn about(kind: &Kind) -> String {
         Kind::DaemonStopping { reason } => format!("shutting down: {reason}"),
         Kind::DaemonStop { exit_code } => format!("section3 ends with exit code {exit_code}"),
         Kind::Orphan { reaped } => format!("reaped {reaped} orphans"),
+        Kind::Hold { by, reason, until } => match until {
+            Some(until) => format!("held by {by} until {until}: {reason}"),
+            None => format!("held by {by}: {reason}"),
+        },
+        Kind::HookFailed(fault) => format!("{} failed: {}", handler(fault), fault.message),
+        Kind::HookDisabled(fault) => format!("{} is disabled: {}", handler(fault), fault.message),
+        Kind::Decision { point, verdict, by, reason, applied, .. } => {
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            let applied = if *applied { "" } else { " (not applied)" };
+            format!("{by} decided at {point}: {verdict}{applied}{reason}")
+        }
+        Kind::Update { phase, to, error, .. } => {
+            let to = to.as_ref().map_or_else(String::new, |to| format!(" {to}"));
+            let error = error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+            format!("update{to}: {}{error}", phase.word())
+        }
+        Kind::Custom { name, .. } => format!("custom.{name}"),
         Kind::Stuck { for_ms } => format!("SIGKILL did not end it for {}; waiting", human(*for_ms)),
+    }
+}
+
+fn handler(fault: &HookFault) -> String {
+    match &fault.handler {
+        Some(handler) => format!("hook {} ({handler})", fault.script),
+        None => format!("hook {}", fault.script),
     }
 }
 
@@ -95,6 +120,7 @@ const fn because(reason: StartReason) -> &'static str {
         StartReason::Dependency => " (dependency)",
         StartReason::Reload => " (reload)",
         StartReason::Health => " (health)",
+        StartReason::Hook => " (hook)",
     }
 }
 
@@ -105,6 +131,7 @@ const fn whose(reason: StopReason) -> &'static str {
         StopReason::Reload => " (reload)",
         StopReason::NotReady => " (not ready in time)",
         StopReason::Health => " (unhealthy)",
+        StopReason::Hook => " (hook)",
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::value::{ExitStatus, Run, ServiceName, Signal};
 
@@ -29,6 +30,8 @@ pub struct Event {
     pub actor: Actor,
     /// The event that led here.
     pub cause: Option<u64>,
+    /// How many actions of scripts lie in the chain that led here.
+    pub depth: u8,
     /// What happened.
     pub kind: Kind,
 }
@@ -42,6 +45,10 @@ pub enum Actor {
     Client(u32),
     /// A signal sent to the supervisor.
     Signal(Signal),
+    /// The hook of this name.
+    Hook(Arc<str>),
+    /// The plugin of this name.
+    Plugin(Arc<str>),
 }
 
 impl fmt::Display for Actor {
@@ -50,6 +57,8 @@ impl fmt::Display for Actor {
             Self::Supervisor => f.write_str("supervisor"),
             Self::Client(uid) => write!(f, "cli:uid={uid}"),
             Self::Signal(signal) => write!(f, "signal:{signal}"),
+            Self::Hook(name) => write!(f, "hook:{name}"),
+            Self::Plugin(name) => write!(f, "plugin:{name}"),
         }
     }
 }
@@ -96,6 +105,8 @@ pub enum StartReason {
     Reload,
     /// Its health check failed.
     Health,
+    /// A hook or a plugin said so.
+    Hook,
 }
 
 /// Why a run was ended by the supervisor.
@@ -114,6 +125,8 @@ pub enum StopReason {
     NotReady,
     /// Its health check failed.
     Health,
+    /// A hook or a plugin said so.
+    Hook,
 }
 
 /// What follows a crash.
@@ -124,6 +137,8 @@ pub enum Next {
     Backoff,
     /// Nothing: too many crashes in a row.
     GaveUp,
+    /// Nothing until its hold ends.
+    Hold,
     /// Nothing: its policy is not to.
     None,
 }
@@ -314,9 +329,106 @@ pub enum Kind {
     Orphan {
         reaped: u64,
     },
+    Hold {
+        /// `hook:NAME` or `plugin:NAME`.
+        by: String,
+        reason: String,
+        /// RFC 3339; absent where only `start` or `release` ends it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+    },
+    HookFailed(HookFault),
+    HookDisabled(HookFault),
+    Decision {
+        point: &'static str,
+        verdict: String,
+        by: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        reason: String,
+        took_ms: u64,
+        applied: bool,
+    },
+    Update {
+        phase: UpdatePhase,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// `custom.NAME`, from `section3 emit` or a script's `emit`; at most 16 KiB of data.
+    Custom {
+        name: Arc<str>,
+        data: Arc<RawValue>,
+    },
     Stuck {
         for_ms: u64,
     },
+}
+
+/// What went wrong in a hook or a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HookFault {
+    /// The hook's or plugin's name.
+    pub script: String,
+    /// The handler's; absent where the script itself is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// The event that it was handed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Which limit or which mistake.
+    pub kind: HookFaultKind,
+    /// In words.
+    pub message: String,
+    /// Where in the script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceback: Option<String>,
+}
+
+/// How a handler fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookFaultKind {
+    /// It raised, or returned `false`.
+    Error,
+    /// Its time was over.
+    Timeout,
+    /// It computed for too long without waiting.
+    Cpu,
+    /// Its heap was full.
+    Memory,
+    /// The hook host died with it.
+    Crash,
+    /// It could not be loaded.
+    Load,
+}
+
+/// How far an update is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the contract's table 8.1 names them")]
+pub enum UpdatePhase {
+    Available,
+    Applied,
+    Failed,
+    RolledBack,
+    Reexec,
+}
+
+impl UpdatePhase {
+    /// In a sentence.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Applied => "applied",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled back",
+            Self::Reexec => "running it now",
+        }
+    }
 }
 
 /// What a health check says.
@@ -363,7 +475,16 @@ impl Kind {
             | Self::DaemonStart { .. }
             | Self::DaemonReady { .. }
             | Self::DaemonStopping { .. }
-            | Self::DaemonStop { .. } => Severity::Info,
+            | Self::DaemonStop { .. }
+            | Self::Decision { .. }
+            | Self::Custom { .. } => Severity::Info,
+            Self::Update { error, .. } => {
+                if error.is_some() {
+                    Severity::Error
+                } else {
+                    Severity::Info
+                }
+            }
             Self::Stop { forced, .. } => {
                 if *forced {
                     Severity::Warning
@@ -385,8 +506,8 @@ impl Kind {
                     Severity::Info
                 }
             }
-            Self::Crash { .. } | Self::LogDropped { .. } => Severity::Warning,
-            Self::ReloadFailed { .. } | Self::Stuck { .. } => Severity::Error,
+            Self::Crash { .. } | Self::LogDropped { .. } | Self::Hold { .. } | Self::HookFailed(_) => Severity::Warning,
+            Self::ReloadFailed { .. } | Self::Stuck { .. } | Self::HookDisabled(_) => Severity::Error,
             Self::GaveUp { .. } => Severity::Critical,
         }
     }
@@ -418,7 +539,8 @@ impl Event {
             severity: self.kind.severity(),
             actor: self.actor.to_string(),
             cause: self.cause.map(|seq| event_id(origin, seq)),
-            kind: &self.kind,
+            depth: Some(self.depth).filter(|depth| *depth > 0),
+            kind: Told(&self.kind),
             count: Some(self.kind.count()).filter(|count| *count > 1),
         }
     }
@@ -436,7 +558,7 @@ pub struct Envelope<'a> {
     seq: u64,
     boot: &'a str,
     #[serde(flatten)]
-    kind: &'a Kind,
+    kind: Told<'a>,
     time: String,
     mono_ms: u64,
     host: &'a str,
@@ -449,5 +571,20 @@ pub struct Envelope<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    depth: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
+}
+
+/// A kind as it is told: the name of a custom event is part of its type.
+struct Told<'a>(&'a Kind);
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Kind::Custom { name, data } = self.0 else { return self.0.serialize(serializer) };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("type", &format_args!("custom.{name}"))?;
+        map.serialize_entry("data", data)?;
+        map.end()
+    }
 }

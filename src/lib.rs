@@ -14,7 +14,7 @@
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
 //! | | [`probe`] | how a service is asked whether it is there: readiness and health |
-//! | | [`probe`] | whether a service is ready, whether it is well: one question a file |
+//! | | [`hooks`] | scripts: the events they get, the process they run in |
 //! | 4 | [`control`] | the two ends of the control socket |
 //! | 5 | [`daemon`] | the event loop: everything that happens, in one order |
 //! | 6 | [`cli`] | the command line |
@@ -43,6 +43,7 @@ pub mod wire;
 pub mod config;
 pub mod supervision;
 
+pub mod hooks;
 pub mod log;
 pub mod probe;
 

@@ -1,0 +1,6 @@
+//! Floor 3: hooks and plugins. [`frame`] is what the supervisor and its hook host say to each other.
+//!
+//! The host side runs in a child process of the same binary, never in the supervisor: no limit inside a process can stop every
+//! script.
+
+pub mod frame;

@@ -37,7 +37,7 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
     let section = |name: &str| fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
     let under = section("defaults").map(|value| service::defaults(value, report)).unwrap_or_default();
     let (mut settings, choice) = section("supervisor").map_or((Settings::default(), None), |value| settings::read(value, report));
-    let scripts = scripts::read(section("hooks"), section("plugins"), section("secrets"), report);
+    let read = scripts::read(section("hooks"), section("plugins"), section("secrets"), report);
     let Some(value) = section("services") else {
         report.note(root.key_spot(), "no `services`; write `services: {}` to run none".to_owned(), None);
         return None;
@@ -67,7 +67,7 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
         let command = written.command.take()?;
         services.push(written.complete(&under, name, command, depends_on));
     }
-    Some(Spec { services, settings, scripts })
+    Some(Spec { services, settings, scripts: read.scripts })
 }
 
 /// Services and what they need, by position.

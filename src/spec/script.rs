@@ -14,6 +14,8 @@ pub struct Scripts {
     pub hooks: Vec<Hook>,
     /// The entries of `plugins:` that are enabled, in the order of the file.
     pub plugins: Vec<Plugin>,
+    /// The entries of `plugins:` that are good but are not loaded; the services go on without them.
+    pub withheld: Vec<Withheld>,
     /// `secrets:`.
     pub secrets: BTreeMap<String, SecretSource>,
 }
@@ -77,6 +79,30 @@ pub struct Plugin {
     pub settings: Value,
 }
 
+/// A plugin that wants to do more than its entry allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Its name.
+    pub name: String,
+    /// Permissions that are missing.
+    pub missing: Vec<String>,
+    /// What `allow:` must be to load it.
+    pub allow: Vec<String>,
+}
+
+impl std::fmt::Display for Withheld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        let Self { name, missing, allow } = self;
+        let missing = list(missing).replace('"', "`");
+        write!(
+            f,
+            "the plugin `{name}` is not loaded: it wants {missing}, which its entry does not allow; to grant it, write into the config: "
+        )?;
+        write!(f, "plugins: {{{name}: {{allow: [{}]}}}}", list(allow))
+    }
+}
+
 /// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,7 +116,7 @@ pub enum Origin {
 /// The manifest's `provides:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provides {
-    /// Names of handlers and timers.
+    /// Names of handlers; timers have none that count.
     pub handlers: Vec<String>,
     /// Names of checks.
     pub checks: Vec<String>,
@@ -102,6 +128,34 @@ pub struct Provides {
     pub decides: Vec<String>,
 }
 
+impl Provides {
+    /// How what a plugin registered differs from what its manifest says; `None` where it does not. The order does not count.
+    #[must_use]
+    pub fn mismatch(&self, registered: &Self) -> Option<String> {
+        let kinds = [
+            ("handlers", &self.handlers, &registered.handlers),
+            ("checks", &self.checks, &registered.checks),
+            ("probes", &self.probes, &registered.probes),
+            ("commands", &self.commands, &registered.commands),
+            ("decides", &self.decides, &registered.decides),
+        ];
+        let mut parts = Vec::new();
+        for (kind, promised, found) in kinds {
+            let only = |these: &[String], those: &[String]| -> Vec<String> {
+                these.iter().filter(|name| !those.contains(name)).map(|name| format!("`{name}`")).collect()
+            };
+            let (missing, surplus) = (only(promised, found), only(found, promised));
+            if !missing.is_empty() {
+                parts.push(format!("{kind} {} in `provides` and not registered", missing.join(", ")));
+            }
+            if !surplus.is_empty() {
+                parts.push(format!("{kind} {} registered and not in `provides`", surplus.join(", ")));
+            }
+        }
+        (!parts.is_empty()).then(|| format!("plugin.yml and init.lua differ: {}", parts.join("; ")))
+    }
+}
+
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,4 +164,35 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable of the supervisor's environment.
     Env(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_promised_is_what_is_registered() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let promised = Provides { handlers: words(&["a", "b"]), commands: words(&["c"]), ..Provides::default() };
+        assert_eq!(promised.mismatch(&Provides { handlers: words(&["b", "a"]), ..promised.clone() }), None);
+        let other =
+            Provides { handlers: words(&["a", "d"]), commands: words(&["c"]), checks: words(&["e"]), ..Provides::default() };
+        assert_eq!(
+            promised.mismatch(&other).expect("they differ"),
+            "plugin.yml and init.lua differ: handlers `b` in `provides` and not registered; handlers `d` registered and not in \
+             `provides`; checks `e` registered and not in `provides`"
+        );
+    }
+
+    #[test]
+    fn a_withheld_plugin_says_what_to_write() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let withheld =
+            Withheld { name: "x".to_owned(), missing: words(&["exec:gzip"]), allow: words(&["services:read", "exec:gzip"]) };
+        assert_eq!(
+            withheld.to_string(),
+            "the plugin `x` is not loaded: it wants `exec:gzip`, which its entry does not allow; to grant it, write into the config: \
+             plugins: {x: {allow: [\"services:read\", \"exec:gzip\"]}}"
+        );
+    }
 }

@@ -8,7 +8,7 @@ use super::reader::{Keys, Report, Value, shown};
 use super::service::{self, Written};
 use super::settings;
 use super::tree::Node;
-use crate::spec::{Condition, Dependency, Restart, Settings, Spec};
+use crate::spec::{Condition, Dependency, Restart, Scripts, Settings, Spec};
 use crate::value::ServiceName;
 
 const TOP: Keys = Keys {
@@ -59,7 +59,7 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
         let command = written.command.take()?;
         services.push(written.complete(&under, name, command, depends_on));
     }
-    Some(Spec { services, settings })
+    Some(Spec { services, settings, scripts: Scripts::default() })
 }
 
 /// Services and what they need, by position.

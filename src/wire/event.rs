@@ -51,6 +51,20 @@ pub enum Actor {
     Plugin(Arc<str>),
 }
 
+impl Actor {
+    /// Whether it is somebody outside: a client, or who sent a signal.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Signal(_))
+    }
+
+    /// Whether it is a hook or a plugin.
+    #[must_use]
+    pub const fn is_script(&self) -> bool {
+        matches!(self, Self::Hook(_) | Self::Plugin(_))
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -333,9 +347,12 @@ pub enum Kind {
         /// `hook:NAME` or `plugin:NAME`.
         by: String,
         reason: String,
-        /// RFC 3339; absent where only `start` or `release` ends it.
+        /// RFC 3339; absent where only `start` or `release` ends it; filled in where the wall clock is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<String>,
+        /// How long from now; told as `until`.
+        #[serde(skip)]
+        for_ms: Option<u64>,
     },
     HookFailed(HookFault),
     HookDisabled(HookFault),

@@ -1,5 +1,6 @@
 //! Floor 1: what travels. Pure bytes and types, versioned; no descriptor is touched here.
 
+pub mod advice;
 pub mod catalog;
 pub mod escape;
 pub mod event;
@@ -21,4 +22,4 @@ pub use report::{
 };
 pub use request::{Form, LogName, Order, Request};
 pub use state::State;
-pub use view::{ExitView, HealthView, LogView, ServiceView, StatusReport, SupervisorState, SupervisorView};
+pub use view::{ExitView, HealthView, HoldView, LogView, ServiceView, StatusReport, SupervisorState, SupervisorView};

@@ -15,7 +15,7 @@
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
 //! | | [`probe`] | how a service is asked whether it is there: readiness and health |
-//! | | [`probe`] | whether a service is ready, whether it is well: one question a file |
+//! | | `update` | signed releases: what is offered, whether to trust it, how it is put in place |
 //! | 4 | [`control`] | the two ends of the control socket |
 //! | 5 | [`daemon`] | the event loop: everything that happens, in one order |
 //! | 6 | [`cli`] | the command line |
@@ -48,6 +48,8 @@ pub mod supervision;
 
 pub mod log;
 pub mod probe;
+#[cfg(feature = "update")]
+pub mod update;
 
 pub mod control;
 

@@ -7,8 +7,10 @@ pub mod moment;
 pub mod name;
 pub mod nearest;
 pub mod paths;
+pub mod platform;
 pub mod run;
 pub mod signal;
+pub mod version;
 
 pub use bytes::ByteSize;
 pub use exit::ExitStatus;
@@ -16,3 +18,4 @@ pub use moment::Moment;
 pub use name::ServiceName;
 pub use run::Run;
 pub use signal::Signal;
+pub use version::Version;

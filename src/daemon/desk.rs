@@ -88,6 +88,9 @@ impl Daemon {
                 Ok(logs) => self.rotate(logs, answer),
                 Err(fault) => answer.refuse(&fault),
             },
+            Request::Reexec => {
+                answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
+            }
             Request::Version => {
                 let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
                 answer.finish(&report, || text::version(&report));

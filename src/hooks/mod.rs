@@ -1,6 +1,15 @@
 //! Floor 3: hooks and plugins. [`frame`] is what the supervisor and its hook host say to each other.
 //!
-//! The host side runs in a child process of the same binary, never in the supervisor: no limit inside a process can stop every
-//! script.
+//! The host side ([`host`], [`script`], [`api`]) runs in a child process of the same binary, never in the supervisor: no limit
+//! inside a process can stop every script.
 
 pub mod frame;
+
+#[cfg(feature = "hooks")]
+pub mod api;
+#[cfg(feature = "hooks")]
+pub mod clock;
+#[cfg(feature = "hooks")]
+pub mod host;
+#[cfg(feature = "hooks")]
+pub mod script;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::escape::{log_line, one_line};
 use super::{
-    ExitView, HealthView, OrderResult, Outcome, ReloadReport, ReloadResult, RotateResult, ServiceView, SignalReport, State,
-    StatusReport, SupervisorState, TailItem, VersionReport, WaitReport,
+    ExitView, HealthView, OrderResult, Outcome, ReexecReport, ReloadReport, ReloadResult, RotateResult, ServiceView,
+    SignalReport, State, StatusReport, SupervisorState, TailItem, VersionReport, WaitReport,
 };
 use crate::value::duration::Human;
 
@@ -222,6 +222,13 @@ pub fn wait(report: &WaitReport, paint: Paint) -> String {
 #[must_use]
 pub fn signal(report: &SignalReport) -> String {
     format!("{}: sent {} to PID {}\n", one_line(&report.name), report.signal, report.pid)
+}
+
+/// What a replacement of the running program did.
+#[must_use]
+pub fn reexec(report: &ReexecReport) -> String {
+    let (from, to) = (one_line(&report.from), one_line(&report.to));
+    format!("section3 {to} took over from {from} (PID {}), every service goes on\n", report.pid)
 }
 
 /// The version that runs.

@@ -8,6 +8,8 @@ pub mod frame;
 #[cfg(feature = "hooks")]
 pub mod api;
 #[cfg(feature = "hooks")]
+pub mod catalog;
+#[cfg(feature = "hooks")]
 pub mod clock;
 #[cfg(feature = "hooks")]
 pub mod host;

@@ -10,6 +10,7 @@
 //! | 1 | [`spec`] | what a service is, complete and valid |
 //! | | [`wire`] | requests, answers, events as they travel |
 //! | | [`sys`] | the kernel: all `unsafe`, all system calls that nix lacks |
+//! | | `https` | the one HTTP client, for hooks and `self update`: TLS provider and certificates |
 //! | 2 | [`config`] | `section3.yml` to a spec, or to a list of problems |
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
@@ -36,6 +37,8 @@
 
 pub mod value;
 
+#[cfg(feature = "https")]
+pub mod https;
 pub mod spec;
 pub mod sys;
 pub mod wire;

@@ -11,7 +11,7 @@ use std::path::Path;
 /// The floors of `src/lib.rs`, lowest first. A room imports rooms of lower floors only, never its neighbours.
 const FLOORS: [&[&str]; 7] = [
     &["value"],
-    &["spec", "wire", "sys"],
+    &["spec", "wire", "sys", "https"],
     &["supervision", "config"],
     &["log", "probe", "hooks", "update"],
     &["control"],

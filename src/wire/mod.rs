@@ -1,5 +1,6 @@
 //! Floor 1: what travels. Pure bytes and types, versioned; no descriptor is touched here.
 
+pub mod catalog;
 pub mod escape;
 pub mod event;
 pub mod fault;

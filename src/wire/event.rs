@@ -3,6 +3,7 @@
 //! The same JSON goes to `section3 events`, to hooks and to webhooks. Units are in the field names; what is absent is
 //! absent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -502,6 +503,39 @@ pub enum RotateReason {
 }
 
 impl Kind {
+    /// Its name, as in `type`.
+    #[must_use]
+    pub fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Start { .. } => "start",
+            Self::Ready { .. } => "ready",
+            Self::Exit(_) => "exit",
+            Self::Crash { .. } => "crash",
+            Self::Backoff { .. } => "backoff",
+            Self::Recovered { .. } => "recovered",
+            Self::GaveUp { .. } => "gave_up",
+            Self::Stopping { .. } => "stopping",
+            Self::Stop { .. } => "stop",
+            Self::Health { .. } => "health",
+            Self::Rotate { .. } => "rotate",
+            Self::LogDropped { .. } => "log_dropped",
+            Self::Reload { .. } => "reload",
+            Self::ReloadFailed { .. } => "reload_failed",
+            Self::DaemonStart { .. } => "daemon_start",
+            Self::DaemonReady { .. } => "daemon_ready",
+            Self::DaemonStopping { .. } => "daemon_stopping",
+            Self::DaemonStop { .. } => "daemon_stop",
+            Self::Orphan { .. } => "orphan",
+            Self::Hold { .. } => "hold",
+            Self::HookFailed(_) => "hook_failed",
+            Self::HookDisabled(_) => "hook_disabled",
+            Self::Decision { .. } => "decision",
+            Self::Update { .. } => "update",
+            Self::Custom { name, .. } => return Cow::Owned(format!("custom.{name}")),
+            Self::Stuck { .. } => "stuck",
+        })
+    }
+
     /// How many occurrences it stands for.
     #[must_use]
     pub const fn count(&self) -> u32 {

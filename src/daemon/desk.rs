@@ -88,6 +88,9 @@ impl Daemon {
                 Ok(logs) => self.rotate(logs, answer),
                 Err(fault) => answer.refuse(&fault),
             },
+            Request::Reexec => {
+                answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
+            }
             Request::Version => {
                 let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
                 answer.finish(&report, || text::version(&report));
@@ -116,7 +119,7 @@ impl Daemon {
                 ok: true,
                 outcome: Outcome::Accepted,
                 state: service.word(),
-                message: None,
+                message: service.hold().map(|hold| format!("ends the hold by {}", hold.by)),
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
             tickets.push(order.wait.then(|| self.orders.ticket(number, line)));

@@ -94,6 +94,9 @@ pub enum Request {
     },
     /// Which version runs.
     Version,
+    /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
+    /// has taken over, or by the old one with the reason why it goes on.
+    Reexec,
 }
 
 /// Services to start, stop or restart: either some names or all, never both, never neither; no name twice.
@@ -128,8 +131,8 @@ impl LogName {
 }
 
 /// Every op of the protocol, which is every verb of the plain form.
-pub const OPS: [&str; 11] =
-    ["status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version"];
+pub const OPS: [&str; 12] =
+    ["status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "reexec"];
 
 impl Request {
     /// Reads one request line, with or without its line end, and says which form it has.
@@ -184,6 +187,7 @@ impl Request {
             Self::Signal { .. } => "signal",
             Self::Rotate { .. } => "rotate",
             Self::Version => "version",
+            Self::Reexec => "reexec",
         }
     }
 
@@ -201,7 +205,7 @@ impl Request {
             Self::Events { lines, follow } => json!({"lines": lines, "follow": follow}),
             Self::Signal { name, signal } => json!({"name": name, "signal": signal}),
             Self::Rotate { logs } => json!({"names": logs_of(logs)}),
-            Self::Version => json!({}),
+            Self::Version | Self::Reexec => json!({}),
         }
     }
 }
@@ -245,6 +249,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
         "signal" => Request::Signal { name: service(&args.word("name")?)?, signal: signal(&args.word("signal")?)? },
         "rotate" => Request::Rotate { logs: some_logs(&args.words("names")?)? },
         "version" => Request::Version,
+        "reexec" => Request::Reexec,
         _ => return Err(unknown_op(&op)),
     };
     args.end()?;

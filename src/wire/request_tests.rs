@@ -22,6 +22,7 @@ fn every_request() -> Vec<Request> {
         Request::Signal { name: name("web"), signal: Signal::HUP },
         Request::Rotate { logs: vec![LogName::Service(name("web"))] },
         Request::Version,
+        Request::Reexec,
     ]
 }
 

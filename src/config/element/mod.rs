@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod command;
+pub mod decisions;
 pub mod dependencies;
 pub mod environment;
 pub mod hooks;

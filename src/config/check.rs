@@ -54,6 +54,12 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
         }
         written.push((*key, service::service(value, report)));
     }
+    let advisers = under.decisions.iter().chain(written.iter().filter_map(|(_, written)| written.decisions.as_ref())).flatten();
+    for wanted in advisers.filter(|wanted| !read.names.contains(&wanted.name)) {
+        let meant = report.meant(&wanted.name, read.names.iter().map(String::as_str)).map(str::to_owned);
+        let message = format!("found `{}`; no hook or plugin of that name", shown(&wanted.name));
+        report.note(wanted.spot.clone(), message, meant.as_deref());
+    }
     let depends_on = Graph::new(&written, &under).check(report);
     if let Some(choice) = choice {
         settings.select = choice.apply(&names, report);

@@ -116,7 +116,7 @@ pub enum Origin {
 /// The manifest's `provides:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provides {
-    /// Names of handlers; timers have none that count.
+    /// Names of handlers and timers.
     pub handlers: Vec<String>,
     /// Names of checks.
     pub checks: Vec<String>,
@@ -126,34 +126,6 @@ pub struct Provides {
     pub commands: Vec<String>,
     /// Points it advises on.
     pub decides: Vec<String>,
-}
-
-impl Provides {
-    /// How what a plugin registered differs from what its manifest says; `None` where it does not. The order does not count.
-    #[must_use]
-    pub fn mismatch(&self, registered: &Self) -> Option<String> {
-        let kinds = [
-            ("handlers", &self.handlers, &registered.handlers),
-            ("checks", &self.checks, &registered.checks),
-            ("probes", &self.probes, &registered.probes),
-            ("commands", &self.commands, &registered.commands),
-            ("decides", &self.decides, &registered.decides),
-        ];
-        let mut parts = Vec::new();
-        for (kind, promised, found) in kinds {
-            let only = |these: &[String], those: &[String]| -> Vec<String> {
-                these.iter().filter(|name| !those.contains(name)).map(|name| format!("`{name}`")).collect()
-            };
-            let (missing, surplus) = (only(promised, found), only(found, promised));
-            if !missing.is_empty() {
-                parts.push(format!("{kind} {} in `provides` and not registered", missing.join(", ")));
-            }
-            if !surplus.is_empty() {
-                parts.push(format!("{kind} {} registered and not in `provides`", surplus.join(", ")));
-            }
-        }
-        (!parts.is_empty()).then(|| format!("plugin.yml and init.lua differ: {}", parts.join("; ")))
-    }
 }
 
 /// Where a secret comes from.
@@ -169,20 +141,6 @@ pub enum SecretSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_promised_is_what_is_registered() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let promised = Provides { handlers: words(&["a", "b"]), commands: words(&["c"]), ..Provides::default() };
-        assert_eq!(promised.mismatch(&Provides { handlers: words(&["b", "a"]), ..promised.clone() }), None);
-        let other =
-            Provides { handlers: words(&["a", "d"]), commands: words(&["c"]), checks: words(&["e"]), ..Provides::default() };
-        assert_eq!(
-            promised.mismatch(&other).expect("they differ"),
-            "plugin.yml and init.lua differ: handlers `b` in `provides` and not registered; handlers `d` registered and not in \
-             `provides`; checks `e` registered and not in `provides`"
-        );
-    }
 
     #[test]
     fn a_withheld_plugin_says_what_to_write() {

@@ -162,10 +162,10 @@ services:
 supervisor:
   console: loud
   select: {env: PORT}
-hooks: [x.lua]
+hooks: x.lua
 ";
     let expected = "\
-F:1:1: version: unknown key `version`; allowed: `defaults`, `services`, `supervisor`
+F:1:1: version: unknown key `version`; allowed: `defaults`, `services`, `hooks`, `plugins`, `secrets`, `supervisor`
 F:3:3: defaults.command: unknown key `command`; allowed: DEFAULTS
 F:4:12: defaults.restart: found `no`; allowed: `always`, `never`, `on-crash`; did you mean `never`?
 F:7:5: services.web.comand: unknown key `comand`; allowed: `command`, `depends_on`, DEFAULTS; did you mean `command`?
@@ -186,7 +186,7 @@ F:18:20: services.e.command[1]: found `${SECRET}`; `SECRET` is not set in the su
 F:18:45: services.e.essential: found `yes`; allowed: `true`, `false`; did you mean `true`?
 F:19:3: services.f: no `command`; a service needs one
 F:21:12: supervisor.console: found `loud`; allowed: `all`, `events`, `none`
-F:23:1: hooks: unknown key `hooks`; allowed: `defaults`, `services`, `supervisor`
+F:23:8: hooks: found `x.lua`; allowed: a list of Lua files and of programs such as `{on: [crash], run: [./page.sh]}`
 and 3 more";
     let defaults = "`dir`, `restart`, `env`, `env_file`, `clean_env`, `user`, `umask`, `nice`, `oom_score_adj`, `limits`, `ready`, \
                     `health`, `stop_signal`, `stop_grace`, `backoff`, `log_max_size`, `log_keep`, `essential`, \

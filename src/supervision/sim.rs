@@ -24,7 +24,7 @@ use crate::value::{ExitStatus, Moment, Run};
 use crate::wire::State as Word;
 use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 2_000;
 const OPERATOR: Actor = Actor::Client(0);
 
 /// G49: orders, reloads and ends in any order go through one machine.

@@ -17,8 +17,8 @@ pub use event::{Actor, Event, Kind};
 pub use fault::{Fault, FaultCode};
 pub use reply::Reply;
 pub use report::{
-    Change, OrderReport, OrderResult, Outcome, ReexecReport, ReloadReport, ReloadResult, RotateReport, RotateResult,
-    SignalReport, TailItem, VersionReport, WaitReport,
+    Change, OrderReport, OrderResult, Outcome, ProgramReport, ReexecReport, ReloadReport, ReloadResult, RotateReport,
+    RotateResult, SignalReport, TailItem, VersionReport, WaitReport,
 };
 pub use request::{Form, LogName, Order, Request};
 pub use state::State;

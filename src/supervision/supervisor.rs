@@ -362,7 +362,9 @@ impl Supervisor {
             self.order.retain(|other| *other != id);
             self.deadlines.retain(|(_, other)| *other != id);
             self.waiting.remove(&id);
-            self.held.remove(&id);
+            // Its stop had not been handed to it: it ended by itself, and is as down as was wished.
+            let ticket = self.held.remove(&id).and_then(|held| held.ticket);
+            self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, Outcome::Done))));
             self.link();
         }
     }

@@ -12,6 +12,9 @@ mod facts;
 mod orders;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
+mod questions;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
 mod table;
 mod view;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::exit;
+use super::verb::plugin::Plugin;
 use super::verb::self_::Own;
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
@@ -99,6 +100,9 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
+    /// See, check and write plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// The program itself: replace the one that runs
     #[command(name = "self", subcommand, after_help = after("section3 self reexec"))]
     Own(Own),
@@ -275,6 +279,7 @@ impl Args {
             | Verb::Signal(_)
             | Verb::Rotate(_) => (false, true),
             Verb::Own(own) => (false, own.takes_socket()),
+            Verb::Plugin(plugin) => (true, plugin.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

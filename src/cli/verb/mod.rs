@@ -6,6 +6,7 @@ pub mod events;
 pub mod init;
 pub mod manual;
 pub mod order;
+pub mod plugin;
 pub mod reload;
 pub mod rotate;
 pub mod self_;

@@ -3,6 +3,7 @@
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod note;
 pub mod plain;
 pub mod reply;
 pub mod report;
@@ -13,6 +14,7 @@ pub mod view;
 
 pub use event::{Actor, Event, Kind};
 pub use fault::{Fault, FaultCode};
+pub use note::UpdateNote;
 pub use reply::Reply;
 pub use report::{
     Change, OrderReport, OrderResult, Outcome, ProgramReport, ReloadReport, ReloadResult, RotateReport, RotateResult,

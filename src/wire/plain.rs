@@ -89,6 +89,7 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
             line.exactly(0)?;
             Ok(Request::Version)
         }
+        "updated" => Err(usage("`updated` is spoken in JSON only").with_hint("`section3 self update` updates")),
         _ => Err(unknown_op(verb)),
     }
 }
@@ -266,6 +267,7 @@ mod tests {
             ("tail ../../etc/shadow", "no such service"),
             ("reload now", "`reload` does not take `now`"),
             ("version 2", "does not take"),
+            ("updated", "in JSON only"),
             ("events web", "does not take `web`"),
             ("wait web", "needs a state"),
             ("wait --for running", "`wait` needs a service"),

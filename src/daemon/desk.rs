@@ -8,7 +8,7 @@ use crate::control::server::{Answer, Call};
 use crate::log::LogId;
 use crate::supervision::{ServiceId, Wish};
 use crate::value::ServiceName;
-use crate::wire::event::{Actor, StartReason, StopReason};
+use crate::wire::event::{Actor, Kind, StartReason, StopReason};
 use crate::wire::request::{LogName, Order};
 use crate::wire::{Fault, FaultCode, OrderResult, Outcome, Request, RotateResult, SignalReport, VersionReport, text};
 
@@ -91,10 +91,13 @@ impl Daemon {
             Request::Reexec => {
                 answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
             }
-            Request::Version => {
-                let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
-                answer.finish(&report, || text::version(&report));
+            Request::Updated(note) => {
+                let words = |version: Option<crate::value::Version>| version.map(|version| version.to_string());
+                let kind = Kind::Update { phase: note.phase, from: words(note.from), to: words(note.to), error: note.error };
+                self.tell(None, kind, actor, now);
+                answer_version(answer);
             }
+            Request::Version => answer_version(answer),
         }
     }
 
@@ -180,4 +183,9 @@ impl Daemon {
         });
         found.collect()
     }
+}
+
+fn answer_version(answer: Answer) {
+    let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    answer.finish(&report, || text::version(&report));
 }

@@ -3,12 +3,14 @@
 pub mod bytes;
 pub mod duration;
 pub mod exit;
+pub mod hex;
 pub mod moment;
 pub mod name;
 pub mod nearest;
 pub mod paths;
 pub mod run;
 pub mod signal;
+pub mod version;
 
 pub use bytes::ByteSize;
 pub use exit::ExitStatus;

@@ -10,11 +10,13 @@
 //! | 1 | [`spec`] | what a service is, complete and valid |
 //! | | [`wire`] | requests, answers, events as they travel |
 //! | | [`sys`] | the kernel: all `unsafe`, all system calls that nix lacks |
+//! | | `https` | the one HTTP client, for hooks and `self update`: TLS provider and certificates |
 //! | 2 | [`config`] | `section3.yml` to a spec, or to a list of problems |
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
 //! | | [`probe`] | how a service is asked whether it is there: readiness and health |
 //! | | [`hooks`] | scripts: the events they get, the process they run in |
+//! | | `update` | signed releases: what is offered, whether to trust it, how it is put in place |
 //! | 4 | [`control`] | the two ends of the control socket |
 //! | 5 | [`daemon`] | the event loop: everything that happens, in one order |
 //! | 6 | [`cli`] | the command line |
@@ -36,6 +38,8 @@
 
 pub mod value;
 
+#[cfg(feature = "https")]
+pub mod https;
 pub mod spec;
 pub mod sys;
 pub mod wire;
@@ -46,6 +50,8 @@ pub mod supervision;
 pub mod hooks;
 pub mod log;
 pub mod probe;
+#[cfg(feature = "update")]
+pub mod update;
 
 pub mod control;
 

@@ -122,7 +122,7 @@ impl Daemon {
                 ok: true,
                 outcome: Outcome::Accepted,
                 state: service.word(),
-                message: None,
+                message: service.hold().map(|hold| format!("ends the hold by {}", hold.by)),
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
             tickets.push(order.wait.then(|| self.orders.ticket(number, line)));

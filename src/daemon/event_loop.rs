@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::advice::Questions;
 use super::children::Children;
 use super::clock::{Now, wait_until};
 use super::executor::Backlog;
@@ -81,6 +82,7 @@ pub struct Daemon {
     pub(super) pump: Pump,
     pub(super) ring: Ring,
     pub(super) orders: Orders,
+    pub(super) questions: Questions,
     pub(super) subscribers: Subscribers,
     pub(super) surroundings: Surroundings,
     pub(super) restrictions: Vec<String>,
@@ -124,6 +126,7 @@ impl Daemon {
             pump,
             ring: Ring::new(origin, began),
             orders: Orders::default(),
+            questions: Questions::default(),
             subscribers: Subscribers::default(),
             surroundings,
             restrictions,
@@ -208,10 +211,8 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.supervisor.deadline(), self.backlog.deadline(), self.orphan_notice_at, self.handover.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.orphan_notice_at, self.handover.deadline()];
+        [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline()].into_iter().chain(own).flatten().min()
     }
 
     fn tick(&mut self, now: Now) {
@@ -229,6 +230,7 @@ impl Daemon {
         if self.backlog.unreaped {
             self.reap(now);
         }
+        self.expire_questions(now);
         self.supervisor.tick(now.moment);
         self.tick(now);
     }

@@ -1,11 +1,13 @@
 //! Floor 1: what a service is. Complete and valid, defaults applied; written by `config`, read by everyone above.
 
+pub mod permission;
 pub mod policy;
 pub mod probe;
 pub mod script;
 pub mod service;
 pub mod settings;
 
+pub use permission::{Permission, Point};
 pub use policy::{Backoff, Health, HealthAction, LogLimits, Policy, Restart};
 pub use probe::{HttpUrl, Notify, Probe, Ready};
 pub use script::Scripts;

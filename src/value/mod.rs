@@ -3,18 +3,22 @@
 pub mod bytes;
 pub mod duration;
 pub mod exit;
+pub mod glob;
 pub mod hex;
 pub mod moment;
 pub mod name;
 pub mod nearest;
 pub mod paths;
+pub mod platform;
 pub mod run;
 pub mod signal;
 pub mod version;
 
 pub use bytes::ByteSize;
 pub use exit::ExitStatus;
+pub use glob::Glob;
 pub use moment::Moment;
 pub use name::ServiceName;
 pub use run::Run;
 pub use signal::Signal;
+pub use version::Version;

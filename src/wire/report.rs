@@ -137,6 +137,19 @@ pub struct WaitReport {
     pub state: State,
 }
 
+/// What `section3 self version --json` prints: which program this file is. An update reads it from the new program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProgramReport {
+    /// The version of this document: 1.
+    pub version: u32,
+    /// The name of the product.
+    pub product: String,
+    /// The version of the program.
+    pub release: String,
+    /// The platform it was built for, as releases call it; empty where none is released.
+    pub target: String,
+}
+
 /// The answer to `signal`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SignalReport {

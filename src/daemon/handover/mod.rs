@@ -18,6 +18,7 @@
 //! | `ring` | written down: no hole in `seq`, `boot` stays |
 //! | `orders`, `places` | connections by descriptor with what is unread, unsent, and waited for; a request that nobody read yet is read again |
 //! | `subscribers` | connections, each with the next event it is to get |
+//! | `questions` | waited for, a second at most; then the machine goes on at their deadline, as it does without an answer |
 //! | answers under way (`flows`) | waited for, a second at most; then they end with a message |
 //! | a reload, a search of output on another thread, the launch of a service with a `log:` probe | waited for; where that takes too long the re-exec is refused |
 //! | `surroundings`, paths, `restrictions`, `orphans`, `asked_to_stop` | written down; the environment is the process's own |
@@ -170,6 +171,7 @@ impl Daemon {
             () if self.reloading => Some("a reload is under way"),
             () if self.watches.is_in_between() => Some("the output of a service that starts is being searched"),
             () if !self.supervisor.is_at_rest() => Some("decisions wait to be carried out"),
+            () if !cuts_flows && !self.questions.is_empty() => Some("a hook is asked for its advice"),
             () if !cuts_flows && std::rc::Rc::strong_count(&self.flows) > 1 => Some("answers are under way"),
             () => None,
         }

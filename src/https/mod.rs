@@ -1,0 +1,84 @@
+//! Floor 1: the one HTTP client there is, as hooks and `self update` build it: which TLS provider, which certificates.
+//!
+//! The supervisor itself never comes here: it holds no TLS and asks no name server. A client reads the certificates when
+//! it is built (about 0.7 MiB), so build it at the first use and keep it.
+//!
+//! What each caller decides for itself: limits of time and size, redirects beyond none, proxies.
+
+mod roots;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+
+pub use roots::Roots;
+
+/// Why there is no client.
+#[derive(Debug)]
+pub enum Fault {
+    /// A file of certificates that was named on purpose cannot be read.
+    Certificates {
+        /// The file that `SSL_CERT_FILE` names.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The provider offers no protocol version that we accept: a fault of the build.
+    Provider(rustls::Error),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificates { file, what } => {
+                write!(f, "cannot use the certificates in {} (from SSL_CERT_FILE): {what}", file.display())
+            }
+            Self::Provider(error) => write!(f, "cannot set up TLS: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A builder with TLS set up: TLS 1.2 and 1.3 by ring, trust in [`Roots::of_this_system`], HTTP/1.1, our name as user agent,
+/// no redirects, no `Referer`.
+///
+/// Nothing process-wide is installed, and `build()` finds the provider in the builder, where reqwest would panic without one.
+///
+/// # Errors
+/// [`Fault`]: `SSL_CERT_FILE` names what is no file of certificates.
+pub fn client() -> Result<reqwest::ClientBuilder, Fault> {
+    client_trusting(Roots::of_this_system()?)
+}
+
+/// [`client`] with other roots.
+///
+/// # Errors
+/// [`Fault::Provider`] only.
+pub fn client_trusting(roots: Roots) -> Result<reqwest::ClientBuilder, Fault> {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Fault::Provider)?
+        .with_root_certificates(roots.into_store())
+        .with_no_client_auth();
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(concat!("section3/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_built_without_a_process_wide_provider() {
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+        let built = client_trusting(Roots::built_in()).map(reqwest::ClientBuilder::build);
+        assert!(matches!(built, Ok(Ok(_))), "{built:?}");
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+    }
+}

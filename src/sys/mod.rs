@@ -14,6 +14,7 @@ pub mod reexec;
 pub mod reserve;
 pub mod signals;
 pub mod spawn;
+pub mod usage;
 pub mod wait;
 pub mod wake;
 pub mod watch;

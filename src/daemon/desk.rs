@@ -88,6 +88,9 @@ impl Daemon {
                 Ok(logs) => self.rotate(logs, answer),
                 Err(fault) => answer.refuse(&fault),
             },
+            Request::Hook(order) => self.hook_order(order, answer, now),
+            Request::Emit { name, data } => self.emit(&name, data, actor, answer, now),
+            Request::Plugin(call) => self.call_plugin(call, answer, now),
             Request::Version => {
                 let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
                 answer.finish(&report, || text::version(&report));

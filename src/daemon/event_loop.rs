@@ -16,6 +16,7 @@ use super::children::Children;
 use super::clock::{Now, wait_until};
 use super::executor::Backlog;
 use super::guard::guarded;
+use super::hooks::{Catalogue, Hooks, Memory};
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
@@ -43,6 +44,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What the boot hands over.
 pub struct Parts {
     pub spec: Spec,
+    pub catalogue: Catalogue,
     pub config_path: PathBuf,
     pub log_dir: PathBuf,
     pub origin: Origin,
@@ -73,6 +75,7 @@ pub struct Daemon {
     pub(super) began: Moment,
     pub(super) null: Rc<OwnedFd>,
     pub(super) watches: Watches,
+    pub(super) hooks: Hooks,
     pub(super) inbox: mpsc::Sender<Letter>,
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
@@ -85,7 +88,22 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn new(parts: Parts) -> Self {
-        let Parts { spec, config_path, log_dir, origin, began, surroundings, restrictions, occupancy, pump, null, inbox } = parts;
+        let Parts {
+            spec,
+            catalogue,
+            config_path,
+            log_dir,
+            origin,
+            began,
+            surroundings,
+            restrictions,
+            occupancy,
+            pump,
+            null,
+            inbox,
+        } = parts;
+        // From the first event of this boot on.
+        let hooks = Hooks::new(catalogue, spec.scripts.secrets.clone(), 1, Memory::default());
         Self {
             supervisor: Supervisor::new(&spec),
             children: Children::new(surroundings.boot.clone()),
@@ -103,6 +121,7 @@ impl Daemon {
             began,
             null: Rc::new(null),
             watches: Watches::default(),
+            hooks,
             inbox,
             reloading: false,
             reload_again: None,
@@ -142,7 +161,8 @@ impl Daemon {
         self.begin(leftovers, now);
         let code = loop {
             guarded(|| self.carry_out(now));
-            if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
+            guarded(|| self.hooks_turn(now));
+            if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle() && self.hooks.is_over(now.moment)) {
                 break code;
             }
             let due = self.next_deadline();
@@ -188,7 +208,10 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.supervisor.deadline(), self.backlog.deadline(), self.orphan_notice_at].into_iter().flatten().min()
+        [self.supervisor.deadline(), self.backlog.deadline(), self.orphan_notice_at, self.hooks.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self, now: Now) {
@@ -218,6 +241,8 @@ impl Daemon {
             Letter::Found(id, run, finding) => self.found(id, run, finding, now),
             Letter::Log(report) => self.log_reported(report, now),
             Letter::ConfigRead(order, result) => self.reload_read(*order, result, now),
+            Letter::Host(note) => self.host_noted(note, now),
+            Letter::Inquiry(inquiry) => self.inquired(inquiry, now),
         }
     }
 
@@ -243,6 +268,7 @@ impl Daemon {
         if std::mem::replace(&mut self.asked_to_stop, true) {
             tracing::warn!("{signal} again: killing everything now");
             self.supervisor.kill_all(now.moment);
+            self.kill_host();
         } else {
             self.supervisor.shut_down(signal.to_string(), Actor::Signal(signal), now.moment);
         }
@@ -289,6 +315,7 @@ impl Daemon {
                     self.carry_out(now);
                 }
                 None if self.children.errands.ended(zombie) => {}
+                None if self.hooks.is_host(zombie.pid) => self.host_ended(zombie, now),
                 None => self.orphans += 1,
             }
             self.children.reap(zombie);

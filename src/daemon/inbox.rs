@@ -2,6 +2,7 @@
 
 use crate::config::Problems;
 use crate::control::server::{Answer, Call};
+use crate::daemon::hooks::{Catalogue, HostNote, Inquiry};
 use crate::daemon::recipe::Materials;
 use crate::daemon::watch::Finding;
 use crate::log::Report;
@@ -28,7 +29,11 @@ pub enum Letter {
     /// The log pump reports.
     Log(Report),
     /// The config was read for a reload.
-    ConfigRead(Box<ReloadOrder>, Result<Spec, Problems>),
+    ConfigRead(Box<ReloadOrder>, Result<(Spec, Catalogue), Problems>),
+    /// Something about the hook host.
+    Host(HostNote),
+    /// A task has a question to a script.
+    Inquiry(Inquiry),
 }
 
 /// What a reload is to do.

@@ -10,6 +10,7 @@ mod errand;
 mod event_loop;
 mod executor;
 mod guard;
+mod hooks;
 mod inbox;
 mod occupancy;
 mod orders;
@@ -19,6 +20,7 @@ mod reload;
 mod ring;
 mod sentence;
 mod streams;
+mod task;
 mod view;
 mod watch;
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tokio::sync::oneshot;
+
 use super::event_loop::Daemon;
 use crate::control::server::Answer;
 use crate::supervision::reload::Change;
@@ -38,6 +40,8 @@ pub enum Report {
     Reload(Vec<ReloadResult>),
     /// About a rotation.
     Rotations(Vec<RotateResult>),
+    /// About the order of a script.
+    Script(oneshot::Sender<OrderResult>, OrderResult),
 }
 
 #[derive(Debug)]
@@ -100,6 +104,21 @@ impl Orders {
         });
     }
 
+    /// A script that a reload brought is in force, or why it is not.
+    pub fn loaded(&mut self, ticket: Ticket, outcome: Result<String, String>) {
+        self.fill(ticket, |report, line| {
+            if let Report::Reload(results) = report
+                && let Some(result) = results.get_mut(line)
+            {
+                result.ok = outcome.is_ok();
+                result.done = match outcome {
+                    Ok(done) => done,
+                    Err(why) => format!("not loaded: {why}"),
+                };
+            }
+        });
+    }
+
     fn fill(&mut self, ticket: Ticket, fill: impl FnOnce(&mut Report, usize)) {
         let Some((number, line)) = self.tickets.remove(&ticket) else { return };
         let Some(pending) = self.pending.get_mut(&number) else { return };
@@ -116,7 +135,7 @@ impl Orders {
     pub fn clear_out(&mut self) -> Vec<Ticket> {
         self.waits.retain(|wait| !wait.answer.is_lost());
         let pending = &mut self.pending;
-        pending.retain(|_, pending| !pending.answer.as_ref().is_some_and(Answer::is_lost));
+        pending.retain(|_, pending| !pending.is_lost());
         let (kept, lost) = self.tickets.drain().partition(|(_, (number, _))| pending.contains_key(number));
         self.tickets = kept;
         lost.into_keys().collect()
@@ -124,6 +143,14 @@ impl Orders {
 }
 
 impl Pending {
+    /// Whether nobody waits for it any more. A reload by a signal has nobody from the start, and is told in the log.
+    fn is_lost(&self) -> bool {
+        match &self.report {
+            Report::Script(script, _) => script.is_closed(),
+            Report::Orders(..) | Report::Reload(_) | Report::Rotations(_) => self.answer.as_ref().is_some_and(Answer::is_lost),
+        }
+    }
+
     fn finish(self) {
         match self.report {
             Report::Orders(verb, services) => {
@@ -145,6 +172,8 @@ impl Pending {
                     answer.finish(&report, || text::reload(&report));
                 }
             }
+            // The host may be gone meanwhile.
+            Report::Script(script, result) => drop(script.send(result)),
             Report::Rotations(logs) => {
                 let report = RotateReport { logs };
                 if let Some(answer) = self.answer {
@@ -168,15 +197,19 @@ impl Report {
                 (wire::Outcome::Overtaken, false, Some(format!("{actor} wanted the opposite meanwhile")))
             }
         };
+        let settle = |result: &mut OrderResult| {
+            result.outcome = word;
+            result.ok = ok;
+            result.message.clone_from(&message);
+            result.state = state.unwrap_or(State::Stopped);
+        };
         match self {
             Self::Orders(_, results) => {
                 if let Some(result) = results.get_mut(line) {
-                    result.outcome = word;
-                    result.ok = ok;
-                    result.message = message;
-                    result.state = state.unwrap_or(State::Stopped);
+                    settle(result);
                 }
             }
+            Self::Script(_, result) => settle(result),
             Self::Reload(results) => {
                 if let Some(result) = results.get_mut(line) {
                     result.ok = ok;

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod hooks;
 pub mod plain;
 pub mod reply;
 pub mod report;

@@ -19,6 +19,7 @@ mod element;
 mod expand;
 mod problem;
 mod reader;
+mod scripts;
 mod service;
 mod settings;
 mod source;

@@ -142,6 +142,7 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
 const fn may_be_repeated(request: &Request) -> bool {
     match request {
         Request::Restart(_)
+        | Request::Reexec
         | Request::Signal { .. }
         | Request::Rotate { .. }
         | Request::Emit { .. }

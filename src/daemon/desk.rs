@@ -91,6 +91,9 @@ impl Daemon {
             Request::Hook(order) => self.hook_order(order, answer, now),
             Request::Emit { name, data } => self.emit(&name, data, actor, answer, now),
             Request::Plugin(call) => self.call_plugin(call, answer, now),
+            Request::Reexec => {
+                answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
+            }
             Request::Version => {
                 let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
                 answer.finish(&report, || text::version(&report));
@@ -119,7 +122,7 @@ impl Daemon {
                 ok: true,
                 outcome: Outcome::Accepted,
                 state: service.word(),
-                message: None,
+                message: service.hold().map(|hold| format!("ends the hold by {}", hold.by)),
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
             tickets.push(order.wait.then(|| self.orders.ticket(number, line)));

@@ -200,7 +200,8 @@ impl Report {
         let settle = |result: &mut OrderResult| {
             result.outcome = word;
             result.ok = ok;
-            result.message.clone_from(&message);
+            // What it says of a hold stays, unless there is worse to say.
+            result.message = message.clone().or(result.message.take());
             result.state = state.unwrap_or(State::Stopped);
         };
         match self {

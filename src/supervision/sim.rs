@@ -442,7 +442,7 @@ impl Sim {
                 }
             }
             Action::AskReady(run) | Action::WatchHealth(run) => hold!(run == service.run(), "asks an old run"),
-            Action::LimitLog(_) | Action::Answer(..) | Action::Forget => {}
+            Action::LimitLog(_) | Action::Ask(_) | Action::Answer(..) | Action::Forget => {}
         }
         Ok(())
     }

@@ -8,8 +8,10 @@ pub mod moment;
 pub mod name;
 pub mod nearest;
 pub mod paths;
+pub mod platform;
 pub mod run;
 pub mod signal;
+pub mod version;
 
 pub use bytes::ByteSize;
 pub use exit::ExitStatus;
@@ -18,3 +20,4 @@ pub use moment::Moment;
 pub use name::ServiceName;
 pub use run::Run;
 pub use signal::Signal;
+pub use version::Version;

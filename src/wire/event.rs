@@ -52,6 +52,20 @@ pub enum Actor {
     Plugin(Arc<str>),
 }
 
+impl Actor {
+    /// Whether it is somebody outside: a client, or who sent a signal.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Signal(_))
+    }
+
+    /// Whether it is a hook or a plugin.
+    #[must_use]
+    pub const fn is_script(&self) -> bool {
+        matches!(self, Self::Hook(_) | Self::Plugin(_))
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -336,9 +350,12 @@ pub enum Kind {
         /// `hook:NAME` or `plugin:NAME`.
         by: String,
         reason: String,
-        /// RFC 3339; absent where only `start` or `release` ends it.
+        /// RFC 3339; absent where only `start` or `release` ends it; filled in where the wall clock is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<String>,
+        /// How long from now; told as `until`.
+        #[serde(skip)]
+        for_ms: Option<u64>,
     },
     HookFailed(HookFault),
     HookDisabled(HookFault),
@@ -369,6 +386,39 @@ pub enum Kind {
         for_ms: u64,
     },
 }
+
+/// Every event type but `custom.NAME`, in the order of [`Kind`].
+pub const TYPES: [&str; 26] = [
+    "start",
+    "ready",
+    "exit",
+    "crash",
+    "backoff",
+    "recovered",
+    "gave_up",
+    "stopping",
+    "stop",
+    "health",
+    "rotate",
+    "log_dropped",
+    "reload",
+    "reload_failed",
+    "daemon_start",
+    "daemon_ready",
+    "daemon_stopping",
+    "daemon_stop",
+    "orphan",
+    "hold",
+    "hook_failed",
+    "hook_disabled",
+    "decision",
+    "update",
+    "custom",
+    "stuck",
+];
+
+/// Names of several types at once, for those who listen.
+pub const LISTS: [&str; 4] = ["@problem", "@life", "@daemon", "@all"];
 
 /// What went wrong in a hook or a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -622,5 +672,30 @@ impl Serialize for Told<'_> {
         map.serialize_entry("type", &format_args!("custom.{name}"))?;
         map.serialize_entry("data", data)?;
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The name of a variant is the type, and the compiler cannot list variants.
+    #[test]
+    fn the_types_are_the_kinds() {
+        let (_, kinds) = include_str!("event.rs").split_once("pub enum Kind {\n").expect("the kinds");
+        let lines = kinds.lines().take_while(|line| *line != "}");
+        let variants = lines.filter_map(|line| line.strip_prefix("    ").filter(|line| line.starts_with(char::is_uppercase)));
+        let snake = |variant: &str| -> String {
+            let name = variant.chars().take_while(|c| c.is_alphanumeric());
+            let words = name.flat_map(|c| c.is_uppercase().then_some('_').into_iter().chain(c.to_lowercase()));
+            words.skip(1).collect()
+        };
+        assert_eq!(variants.map(snake).collect::<Vec<_>>(), TYPES);
+        let told = |kind: Kind| serde_json::to_value(kind).expect("JSON")["type"].clone();
+        assert_eq!(
+            told(Kind::GaveUp { crashes: 1, last: Ending::Launch(LaunchFacts { stage: "exec", message: String::new() }) }),
+            TYPES[6]
+        );
+        assert_eq!(told(Kind::ReloadFailed { errors: Vec::new() }), TYPES[13]);
     }
 }

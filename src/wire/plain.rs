@@ -102,10 +102,10 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
             let (plugin, command) = (words.next(), words.next());
             Ok(Request::Plugin(plugin_call(plugin, command, words.collect(), CALL_MS)?))
         }
-        "version" => {
+        "version" | "reexec" => {
             line.read(words)?;
             line.exactly(0)?;
-            Ok(Request::Version)
+            Ok(if verb == "version" { Request::Version } else { Request::Reexec })
         }
         _ => Err(unknown_op(verb)),
     }
@@ -289,6 +289,7 @@ mod tests {
             ("x logship", call(Some("logship"), None, &[])),
             ("x logship retry --all -n 5", call(Some("logship"), Some("retry"), &["--all", "-n", "5"])),
             ("version", Request::Version),
+            ("reexec", Request::Reexec),
         ] {
             assert_eq!(Request::decode(line.as_bytes()), (Form::Plain, Ok(request)), "{line:?}");
         }
@@ -329,6 +330,7 @@ mod tests {
             ("emit a =b", "`=b` is not NAME=VALUE"),
             ("emit a b=1 b=2", "`b` is given twice"),
             ("version 2", "does not take"),
+            ("reexec --force", "has no option `--force`"),
             ("events web", "does not take `web`"),
             ("wait web", "needs a state"),
             ("wait --for running", "`wait` needs a service"),

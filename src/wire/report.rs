@@ -136,6 +136,19 @@ pub struct WaitReport {
     pub state: State,
 }
 
+/// What `section3 self version --json` prints: which program this file is. An update reads it from the new program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProgramReport {
+    /// The version of this document: 1.
+    pub version: u32,
+    /// The name of the product.
+    pub product: String,
+    /// The version of the program.
+    pub release: String,
+    /// The platform it was built for, as releases call it; empty where none is released.
+    pub target: String,
+}
+
 /// The answer to `signal`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SignalReport {
@@ -153,6 +166,17 @@ pub struct VersionReport {
     /// The version of the running supervisor.
     pub version: String,
     /// Its process id.
+    pub pid: u32,
+}
+
+/// The answer to `reexec`, given by the program that runs from now on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReexecReport {
+    /// The version that ran before.
+    pub from: String,
+    /// The version that runs now.
+    pub to: String,
+    /// The process id, which is what it was.
     pub pid: u32,
 }
 

@@ -105,6 +105,9 @@ pub enum Request {
     Plugin(PluginCall),
     /// Which version runs.
     Version,
+    /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
+    /// has taken over, or by the old one with the reason why it goes on.
+    Reexec,
 }
 
 /// What about hooks and plugins.
@@ -175,8 +178,9 @@ impl LogName {
 }
 
 /// Every op of the protocol, which is every verb of the plain form.
-pub const OPS: [&str; 14] = [
+pub const OPS: [&str; 15] = [
     "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "hook", "emit", "x", "version",
+    "reexec",
 ];
 
 impl Request {
@@ -235,6 +239,7 @@ impl Request {
             Self::Emit { .. } => "emit",
             Self::Plugin(_) => "x",
             Self::Version => "version",
+            Self::Reexec => "reexec",
         }
     }
 
@@ -262,7 +267,7 @@ impl Request {
                 let rest = [("args".to_owned(), json!(args)), ("limit_ms".to_owned(), json!(limit_ms))];
                 Value::Object(words.chain(rest).collect())
             }
-            Self::Version => json!({}),
+            Self::Version | Self::Reexec => json!({}),
         }
     }
 }
@@ -317,6 +322,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
             Request::Plugin(plugin_call(plugin, command, args.words("args")?, limit_ms)?)
         }
         "version" => Request::Version,
+        "reexec" => Request::Reexec,
         _ => return Err(unknown_op(&op)),
     };
     args.end()?;

@@ -21,7 +21,14 @@ fn every_request() -> Vec<Request> {
         Request::Events { lines: 10_000, follow: false },
         Request::Signal { name: name("web"), signal: Signal::HUP },
         Request::Rotate { logs: vec![LogName::Service(name("web"))] },
+        Request::Hook(HookOrder::List),
+        Request::Hook(HookOrder::Enable { name: "a".into() }),
+        Request::Hook(HookOrder::Disable { name: "a".into() }),
+        Request::Emit { name: "deploy".into(), data: json!({"v": 1.5}).as_object().unwrap().clone() },
+        Request::Plugin(PluginCall { plugin: None, command: None, args: vec![], limit_ms: CALL_MS }),
+        Request::Plugin(PluginCall { plugin: Some("a".into()), command: Some("b".into()), args: vec!["-c".into()], limit_ms: 5 }),
         Request::Version,
+        Request::Reexec,
     ]
 }
 

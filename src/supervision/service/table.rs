@@ -148,6 +148,7 @@ pub(super) fn short(action: &Action) -> String {
         Action::AskReady(_) => "ask".to_owned(),
         Action::WatchHealth(_) => "watch".to_owned(),
         Action::LimitLog(_) => "limit-log".to_owned(),
+        Action::Ask(question) => format!("ask:{}", question.case.point),
         Action::Forget => "forget".to_owned(),
         Action::Answer(ticket, outcome) => {
             let word = match outcome {
@@ -169,6 +170,7 @@ pub(super) fn short(action: &Action) -> String {
             Kind::Stopping { reason, .. } => format!("stopping:{reason:?}"),
             Kind::Stop { reason, forced, .. } => format!("stop:{reason:?}{}", if *forced { ":forced" } else { "" }),
             Kind::Stuck { .. } => "stuck".to_owned(),
+            Kind::Hold { by, for_ms, .. } => format!("hold:{by}{}", for_ms.map_or_else(String::new, |ms| format!(":{ms}"))),
             other => format!("{other:?}"),
         },
     }

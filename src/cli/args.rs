@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
-use super::exit;
 use super::verb::self_::Own;
+use super::{exit, hook};
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
 use crate::wire::{Fault, FaultCode};
@@ -102,6 +102,19 @@ pub enum Verb {
     /// The program itself: replace the one that runs
     #[command(name = "self", subcommand, after_help = after("section3 self reexec"))]
     Own(Own),
+    /// Show hooks and plugins, switch them off and on
+    #[command(subcommand, verbatim_doc_comment)]
+    Hook(hook::Hook),
+    /// Bring an event about, for hooks and whoever else listens
+    ///
+    /// The event is custom.NAME. A value that is a number, true or false is one; everything else is text. At most 16 KiB.
+    #[command(verbatim_doc_comment, after_help = after("section3 emit deploy version=1.4.2 canary=true"))]
+    Emit(hook::Emit),
+    /// Call a command of a plugin
+    ///
+    /// Without a command it lists those of the plugin, without a plugin those of all.
+    #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
+    X(hook::Call),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -273,7 +286,10 @@ impl Args {
             | Verb::Wait(_)
             | Verb::Events(_)
             | Verb::Signal(_)
-            | Verb::Rotate(_) => (false, true),
+            | Verb::Rotate(_)
+            | Verb::Emit(_)
+            | Verb::X(_) => (false, true),
+            Verb::Hook(hook) => (false, hook.needs_supervisor()),
             Verb::Own(own) => (false, own.takes_socket()),
         };
         for (given, taken, flag) in [

@@ -164,7 +164,7 @@ impl Daemon {
         self.begin(leftovers, now);
         let code = loop {
             guarded(|| self.carry_out(now));
-            guarded(|| self.hooks_turn(now));
+            guarded(|| self.feed_hooks(now));
             if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle() && self.hooks.is_over(now.moment)) {
                 break code;
             }
@@ -208,6 +208,7 @@ impl Daemon {
             self.open_log(id, &spec);
         }
         self.supervisor.boot(now.moment);
+        self.look_after_hooks(now);
     }
 
     fn next_deadline(&self) -> Option<Moment> {
@@ -238,6 +239,7 @@ impl Daemon {
         if self.backlog.unreaped {
             self.reap(now);
         }
+        self.look_after_hooks(now);
         self.expire_questions(now);
         self.supervisor.tick(now.moment);
         self.tick(now);

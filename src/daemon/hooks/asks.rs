@@ -7,11 +7,13 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::control::server::Answer;
+use crate::daemon::advice::AskId;
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::hooks::frame::{Ask, HookError, Question, ToHost};
 use crate::value::duration::Human;
 use crate::value::{Moment, duration};
+use crate::wire::advice::{Point, Verdict};
 use crate::wire::hooks::CommandReport;
 use crate::wire::{Fault, FaultCode};
 
@@ -39,6 +41,8 @@ pub enum Asker {
     Task(oneshot::Sender<Reply>),
     /// A client that called a command.
     Client(Answer),
+    /// A service that waits for advice.
+    Decision(AskId, Point),
 }
 
 /// What came of a question.
@@ -91,26 +95,27 @@ impl Asks {
     }
 }
 
-impl Asker {
-    fn tell(self, reply: Reply) {
-        match self {
+impl Daemon {
+    fn tell_asker(&mut self, asker: Asker, reply: Reply, now: Now) {
+        match (asker, reply) {
             // Nobody may be waiting any more.
-            Self::Task(task) => drop(task.send(reply)),
-            Self::Client(answer) => match reply {
-                Ok(result) => {
-                    let report = CommandReport { version: 1, result };
-                    answer.finish(&report, || crate::wire::hooks::command(&report));
-                }
-                Err(unanswered) => {
-                    let code = if matches!(unanswered, Unanswered::TooLate(_)) { FaultCode::Timeout } else { FaultCode::Failed };
-                    answer.refuse(&Fault::new(code, unanswered.to_string()));
-                }
-            },
+            (Asker::Task(task), reply) => drop(task.send(reply)),
+            (Asker::Client(answer), Ok(result)) => {
+                let report = CommandReport { version: 1, result };
+                answer.finish(&report, || crate::wire::hooks::command(&report));
+            }
+            (Asker::Client(answer), Err(unanswered)) => {
+                let code = if matches!(unanswered, Unanswered::TooLate(_)) { FaultCode::Timeout } else { FaultCode::Failed };
+                answer.refuse(&Fault::new(code, unanswered.to_string()));
+            }
+            (Asker::Decision(ask, point), reply) => {
+                let answer = reply.map_err(|unanswered| unanswered.to_string());
+                let answer = answer.and_then(|value| Verdict::read(point, &value));
+                self.answered(ask, answer, now);
+            }
         }
     }
-}
 
-impl Daemon {
     /// Asks a script; the asker is told the answer, or why there is none, exactly once. Returns the question's number.
     pub(in crate::daemon) fn ask(&mut self, script: &str, question: Question, limit: Duration, asker: Asker, now: Now) -> u64 {
         let asks = &mut self.hooks.asks;
@@ -128,7 +133,7 @@ impl Daemon {
             None
         };
         match refusal {
-            Some(why) => asker.tell(Err(Unanswered::Nobody(why))),
+            Some(why) => self.tell_asker(asker, Err(Unanswered::Nobody(why)), now),
             None => {
                 let asked = Asked { until: now.moment + limit, limit, asker };
                 self.hooks.asks.open.insert(number, asked);
@@ -142,25 +147,26 @@ impl Daemon {
         self.ask(&script, question, limit, Asker::Task(reply), now);
     }
 
-    pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>) {
+    pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>, now: Now) {
         if let Some(asked) = self.hooks.asks.open.remove(&number) {
-            asked.asker.tell(result.map_err(Unanswered::Failed));
+            self.tell_asker(asked.asker, result.map_err(Unanswered::Failed), now);
         }
     }
 
     /// Those who waited long enough go on without an answer, and those who wait no more are not answered.
-    pub(super) fn give_up_asks(&mut self, now: Moment) {
-        for (number, asked) in self.hooks.asks.take_late(now) {
+    pub(super) fn give_up_asks(&mut self, now: Now) {
+        for (number, asked) in self.hooks.asks.take_late(now.moment) {
             // Without a host there is nobody to tell.
             self.hooks.send(&ToHost::Drop { ask: number });
-            asked.asker.tell(Err(Unanswered::TooLate(asked.limit)));
+            self.tell_asker(asked.asker, Err(Unanswered::TooLate(asked.limit)), now);
         }
     }
 
     /// The host is gone: nobody will answer.
-    pub(super) fn drop_asks(&mut self) {
+    pub(super) fn drop_asks(&mut self, now: Now) {
         for (_, asked) in std::mem::take(&mut self.hooks.asks.open) {
-            asked.asker.tell(Err(Unanswered::Nobody("the hook host ended before it answered".to_owned())));
+            let gone = "the hook host ended before it answered".to_owned();
+            self.tell_asker(asked.asker, Err(Unanswered::Nobody(gone)), now);
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::daemon::task::Task;
 use crate::hooks::budget::deeper;
 use crate::hooks::frame::{self, Call, CallError, MAX_FRAME, ToHost, Verb};
 use crate::log::LogId;
+use crate::supervision::message::HoldOrder;
 use crate::supervision::{ServiceId, Wish};
 use crate::sys::words;
 use crate::value::{Signal, nearest};
@@ -42,6 +43,13 @@ pub type Returned = Result<Value, CallError>;
 /// Calls of one host that wait for something; they end with it.
 #[derive(Debug, Default)]
 pub struct Calls(HashMap<u64, Task>);
+
+/// What a script does to a service.
+enum Deed {
+    Wish(Wish),
+    /// Why, and for how long.
+    Hold(String, Option<Duration>),
+}
 
 fn refused(code: &str, message: impl Into<String>) -> CallError {
     CallError { code: code.to_owned(), message: message.into(), retryable: false }
@@ -90,14 +98,14 @@ impl Daemon {
                 self.wait_for_log(number, id, lines.min(MOST_LINES))
             }
             Verb::Start { service } => {
-                self.script_acts(number, &name, &service, actor, cause, Wish::Start(StartReason::Hook), now)
+                self.script_acts(number, &name, &service, actor, cause, Deed::Wish(Wish::Start(StartReason::Hook)), now)
             }
             Verb::Stop { service } => {
                 let wish = Wish::Stop { reason: StopReason::Hook, within: None };
-                self.script_acts(number, &name, &service, actor, cause, wish, now)
+                self.script_acts(number, &name, &service, actor, cause, Deed::Wish(wish), now)
             }
             Verb::Restart { service } => {
-                self.script_acts(number, &name, &service, actor, cause, Wish::Restart(StartReason::Hook), now)
+                self.script_acts(number, &name, &service, actor, cause, Deed::Wish(Wish::Restart(StartReason::Hook)), now)
             }
             Verb::Signal { service, signal } => {
                 let id = self.service_called(&service)?;
@@ -109,10 +117,11 @@ impl Daemon {
                 tracing::info!("{service}: sent {signal} to PID {pid} ({actor})");
                 Ok(Some(json!({"name": service, "pid": pid, "signal": signal})))
             }
-            Verb::Hold { service, .. } | Verb::Release { service } => {
-                self.service_called(&service)?;
-                Err(refused("unsupported", "this supervisor cannot hold services"))
+            Verb::Hold { service, reason, for_ms } => {
+                let order = Deed::Hold(reason, for_ms.map(Duration::from_millis));
+                self.script_acts(number, &name, &service, actor, cause, order, now)
             }
+            Verb::Release { service } => self.script_acts(number, &name, &service, actor, cause, Deed::Wish(Wish::Release), now),
             Verb::Emit { name: event, data } => {
                 let led = self.led_by(cause.as_ref())?;
                 let kind = custom(&event, &data).map_err(|why| refused("usage", why))?;
@@ -147,13 +156,13 @@ impl Daemon {
         service: &str,
         actor: Actor,
         cause: Option<(String, u8)>,
-        wish: Wish,
+        deed: Deed,
         now: Now,
     ) -> Result<Option<Value>, CallError> {
         let id = self.service_called(service)?;
         let led = self.led_by(cause.as_ref())?;
         self.room_for_call()?;
-        if self.supervisor.is_stopping() && !matches!(wish, Wish::Stop { .. }) {
+        if self.supervisor.is_stopping() && !matches!(deed, Deed::Wish(Wish::Stop { .. })) {
             return Err(refused("refused", "the supervisor is shutting down; nothing is launched any more"));
         }
         self.hooks.memory.budget.act(script, service, now.moment)?;
@@ -175,13 +184,18 @@ impl Daemon {
         // Before the order: its answer may be there at once.
         self.orders.enter(report, None, 1, Report::Script(sender, result));
         self.ring.charge(id, actor.clone(), led, now.moment);
-        match wish {
-            Wish::Stop { reason, .. } => self.supervisor.stop_together([(id, Some(ticket))], reason, &actor, now.moment),
-            wish => {
-                if self.supervisor.order(id, wish, &actor, Some(ticket), now.moment).is_err() {
-                    return Err(refused("refused", "the supervisor is shutting down; nothing is launched any more"));
-                }
+        let is_taken = match deed {
+            Deed::Wish(Wish::Stop { reason, .. }) => {
+                self.supervisor.stop_together([(id, Some(ticket))], reason, &actor, now.moment);
+                Ok(())
             }
+            Deed::Wish(wish) => self.supervisor.order(id, wish, &actor, Some(ticket), now.moment),
+            Deed::Hold(reason, length) => {
+                self.supervisor.hold(id, HoldOrder { actor, reason, length, ticket: Some(ticket) }, now.moment)
+            }
+        };
+        if is_taken.is_err() {
+            return Err(refused("refused", "the supervisor is shutting down"));
         }
         self.wait_for(number, async move {
             match timeout(ORDER_LIMIT, settled).await {

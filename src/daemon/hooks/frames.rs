@@ -38,7 +38,7 @@ impl Daemon {
             FromHost::Began { deliveries } => self.hooks.memory.deliveries.began(&deliveries),
             FromHost::Done(done) => self.delivered(&done, now),
             FromHost::Call(call) => self.called(call, now),
-            FromHost::Answer { ask, result } => self.ask_answered(ask, result),
+            FromHost::Answer { ask, result } => self.ask_answered(ask, result, now),
             FromHost::Log(line) => self.script_says(&line, now),
             FromHost::Failed { script, handler, error } => self.script_failed(&script, handler, error, now),
         }

@@ -397,7 +397,7 @@ impl Daemon {
         self.end_leftovers_of_hosts();
         let Host::Up(up) = std::mem::replace(&mut self.hooks.host, Host::Down) else { return };
         let Stage::Ended { status, .. } = up.stage else { return };
-        self.drop_asks();
+        self.drop_asks(now);
         for script in self.hooks.scripts.iter().filter_map(|script| script.ticket) {
             self.orders.loaded(script, Err("the hook host ended before it was loaded".to_owned()));
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use asks::Inquiry;
+pub use asks::{Asker, Inquiry};
 pub use host::HostNote;
 pub use reload::line;
 pub use scripts::Catalogue;
@@ -33,7 +33,8 @@ use crate::hooks::delivery::{Deliveries, Handed, Past};
 use crate::hooks::frame::{Delivery, Done, HookError, ToHost};
 use crate::hooks::quarantine::{Quarantine, Revival};
 use crate::spec::script::SecretSource;
-use crate::value::Moment;
+use crate::value::glob::Glob;
+use crate::value::{Moment, ServiceName};
 use crate::wire::event::{Actor, Event, HookFault, HookFaultKind, Kind, Origin};
 
 /// What the host gets of the budget at a shutdown.
@@ -141,6 +142,22 @@ impl Hooks {
         self.scripts.iter_mut().find(|script| script.name == name)
     }
 
+    /// Who acts when this script acts.
+    #[must_use]
+    pub fn actor(&self, name: &str) -> Actor {
+        self.find(name).map_or_else(|| Actor::Hook(name.into()), Script::actor)
+    }
+
+    /// Whether a script may have something to say at this point about this service; one that is not loaded may.
+    #[must_use]
+    pub fn decides(&self, name: &str, point: &str, service: &ServiceName) -> bool {
+        let Some(loaded) = self.find(name).and_then(|script| script.loaded.as_ref()) else { return true };
+        loaded
+            .decides
+            .iter()
+            .any(|(own, glob)| own == point && glob.as_ref().is_none_or(|glob| Glob::new(glob).matches(service.as_str())))
+    }
+
     /// Whether a script is to be in the host.
     fn may_run(&self, name: &str) -> bool {
         !self.memory.disabled.contains(name) && !self.memory.quarantine.has(name)
@@ -187,16 +204,20 @@ impl Hooks {
 }
 
 impl Daemon {
-    /// What there is to do for the host now: at the end of a turn, so that all of it is one write.
-    pub(in crate::daemon) fn hooks_turn(&mut self, now: Now) {
+    /// Deadlines and the host's life. What it leads to is carried out in the same turn.
+    pub(in crate::daemon) fn look_after_hooks(&mut self, now: Now) {
+        if self.hooks.asks.deadline().is_some_and(|at| at <= now.moment) {
+            self.give_up_asks(now);
+        }
+        self.look_after_host(now);
+    }
+
+    /// Hands over what this turn has brought, in one write.
+    pub(in crate::daemon) fn feed_hooks(&mut self, now: Now) {
         if self.hooks.scripts.is_empty() && !self.hooks.is_up() {
             return;
         }
         self.begin_closing(now);
-        if self.hooks.asks.deadline().is_some_and(|at| at <= now.moment) {
-            self.give_up_asks(now.moment);
-        }
-        self.look_after_host(now);
         self.hand_events_over(now);
         self.end_closing(now);
         self.write_to_host();

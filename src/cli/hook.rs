@@ -7,6 +7,13 @@ use clap::{Args as Group, Subcommand};
 use super::args::after;
 use crate::value::duration;
 
+#[derive(Group, Debug)]
+pub struct Asked {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Hook,
+}
+
 #[derive(Subcommand, Debug)]
 #[allow(missing_docs, reason = "each help text below is the documentation")]
 pub enum Hook {

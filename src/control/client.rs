@@ -143,6 +143,7 @@ const fn may_be_repeated(request: &Request) -> bool {
     match request {
         Request::Restart(_)
         | Request::Reexec
+        | Request::Updated(_)
         | Request::Signal { .. }
         | Request::Rotate { .. }
         | Request::Emit { .. }

@@ -2,6 +2,7 @@
 
 use crate::config::Problems;
 use crate::control::server::{Answer, Call};
+use crate::daemon::handover::Rehearsed;
 use crate::daemon::hooks::{Catalogue, HostNote, Inquiry};
 use crate::daemon::recipe::Materials;
 use crate::daemon::watch::Finding;
@@ -28,6 +29,8 @@ pub enum Letter {
     Found(ServiceId, Run, Finding),
     /// The log pump reports.
     Log(Report),
+    /// The program on disk was tried on a copy of the state.
+    Rehearsed(Result<Rehearsed, String>),
     /// The config was read for a reload.
     ConfigRead(Box<ReloadOrder>, Result<(Spec, Catalogue), Problems>),
     /// Something about the hook host.

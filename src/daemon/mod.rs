@@ -11,6 +11,7 @@ mod errand;
 mod event_loop;
 mod executor;
 mod guard;
+mod handover;
 mod hooks;
 mod inbox;
 mod occupancy;
@@ -26,3 +27,4 @@ mod view;
 mod watch;
 
 pub use boot::{DaemonArgs, run};
+pub use handover::arrive::instead;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::event_loop::Daemon;
@@ -9,6 +10,7 @@ use crate::control::server::Answer;
 use crate::supervision::reload::Change;
 use crate::supervision::{Outcome, ServiceId, Ticket};
 use crate::value::ServiceName;
+use crate::wire::event::{Word, known_word};
 use crate::wire::{
     self, Fault, FaultCode, OrderReport, OrderResult, ReloadReport, ReloadResult, RotateReport, RotateResult, State, WaitReport,
     text,
@@ -29,19 +31,19 @@ struct Pending {
     answer: Option<Answer>,
     open: usize,
     report: Report,
+    /// The script that waits for the one line of it, in place of a client.
+    script: Option<oneshot::Sender<OrderResult>>,
 }
 
 /// What it will be told.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
     /// About a start, stop or restart: the verb, and a line a service.
-    Orders(&'static str, Vec<OrderResult>),
+    Orders(#[serde(deserialize_with = "known_word")] Word, Vec<OrderResult>),
     /// About a reload.
     Reload(Vec<ReloadResult>),
     /// About a rotation.
     Rotations(Vec<RotateResult>),
-    /// About the order of a script.
-    Script(oneshot::Sender<OrderResult>, OrderResult),
 }
 
 #[derive(Debug)]
@@ -52,7 +54,49 @@ struct Wait {
     state: State,
 }
 
+/// [`Orders`], written down; who waits is the number of a connection.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OrdersRest {
+    next: u64,
+    tickets: Vec<(Ticket, u64, usize)>,
+    pending: Vec<(u64, Option<i32>, usize, Report)>,
+    waits: Vec<(i32, ServiceId, ServiceName, State)>,
+}
+
 impl Orders {
+    /// Everybody who waits, to be written down.
+    #[must_use]
+    pub fn rest(&self) -> OrdersRest {
+        // Scripts call again, from another host.
+        let of_clients = self.pending.iter().filter(|(_, pending)| pending.script.is_none());
+        let pending = of_clients.map(|(number, pending)| {
+            let answer = pending.answer.as_ref().and_then(Answer::connection);
+            (*number, answer, pending.open, pending.report.clone())
+        });
+        let waits =
+            self.waits.iter().filter_map(|wait| Some((wait.answer.connection()?, wait.id, wait.name.clone(), wait.state)));
+        OrdersRest {
+            next: self.next,
+            tickets: self.tickets.iter().map(|(ticket, (number, line))| (*ticket, *number, *line)).collect(),
+            pending: pending.collect(),
+            waits: waits.collect(),
+        }
+    }
+
+    /// The same again; `answer` finds the way back to who waits.
+    pub fn take_over(rest: OrdersRest, mut answer: impl FnMut(i32) -> Option<Answer>) -> Self {
+        let mut orders = Self { next: rest.next, ..Self::default() };
+        orders.tickets = rest.tickets.into_iter().map(|(ticket, number, line)| (ticket, (number, line))).collect();
+        for (number, connection, open, report) in rest.pending {
+            let answer = connection.and_then(&mut answer);
+            orders.pending.insert(number, Pending { answer, open, report, script: None });
+        }
+        for (connection, id, name, state) in rest.waits {
+            orders.waits.extend(answer(connection).map(|answer| Wait { answer, id, name, state }));
+        }
+        orders
+    }
+
     /// A ticket for the `line`th line of the report with this number.
     pub fn ticket(&mut self, report: u64, line: usize) -> Ticket {
         self.next += 1;
@@ -76,12 +120,18 @@ impl Orders {
 
     /// Enters a report with `open` lines that are not known yet; answers at once where there are none.
     pub fn enter(&mut self, number: u64, answer: Option<Answer>, open: usize, report: Report) {
-        let pending = Pending { answer, open, report };
+        let pending = Pending { answer, open, report, script: None };
         if open == 0 {
             pending.finish();
         } else {
             self.pending.insert(number, pending);
         }
+    }
+
+    /// Enters the one order of a script; the other end of `script` is told how it came out.
+    pub fn enter_for_script(&mut self, number: u64, result: OrderResult, script: oneshot::Sender<OrderResult>) {
+        let report = Report::Orders("script", vec![result]);
+        self.pending.insert(number, Pending { answer: None, open: 1, report, script: Some(script) });
     }
 
     /// The outcome behind a ticket is known.
@@ -145,14 +195,15 @@ impl Orders {
 impl Pending {
     /// Whether nobody waits for it any more. A reload by a signal has nobody from the start, and is told in the log.
     fn is_lost(&self) -> bool {
-        match &self.report {
-            Report::Script(script, _) => script.is_closed(),
-            Report::Orders(..) | Report::Reload(_) | Report::Rotations(_) => self.answer.as_ref().is_some_and(Answer::is_lost),
-        }
+        self.script.as_ref().is_some_and(oneshot::Sender::is_closed) || self.answer.as_ref().is_some_and(Answer::is_lost)
     }
 
     fn finish(self) {
         match self.report {
+            Report::Orders(_, services) if self.script.is_some() => {
+                // The host may be gone meanwhile.
+                let _ = self.script.zip(services.into_iter().next()).map(|(script, result)| script.send(result));
+            }
             Report::Orders(verb, services) => {
                 let report = OrderReport { services };
                 if let Some(answer) = self.answer {
@@ -172,8 +223,6 @@ impl Pending {
                     answer.finish(&report, || text::reload(&report));
                 }
             }
-            // The host may be gone meanwhile.
-            Report::Script(script, result) => drop(script.send(result)),
             Report::Rotations(logs) => {
                 let report = RotateReport { logs };
                 if let Some(answer) = self.answer {
@@ -197,20 +246,16 @@ impl Report {
                 (wire::Outcome::Overtaken, false, Some(format!("{actor} wanted the opposite meanwhile")))
             }
         };
-        let settle = |result: &mut OrderResult| {
-            result.outcome = word;
-            result.ok = ok;
-            // What it says of a hold stays, unless there is worse to say.
-            result.message = message.clone().or(result.message.take());
-            result.state = state.unwrap_or(State::Stopped);
-        };
         match self {
             Self::Orders(_, results) => {
                 if let Some(result) = results.get_mut(line) {
-                    settle(result);
+                    result.outcome = word;
+                    result.ok = ok;
+                    // What it says of a hold stays, unless there is worse to say.
+                    result.message = message.or(result.message.take());
+                    result.state = state.unwrap_or(State::Stopped);
                 }
             }
-            Self::Script(_, result) => settle(result),
             Self::Reload(results) => {
                 if let Some(result) = results.get_mut(line) {
                     result.ok = ok;

@@ -6,6 +6,7 @@ pub mod escape;
 pub mod event;
 pub mod fault;
 pub mod hooks;
+pub mod note;
 pub mod plain;
 pub mod reply;
 pub mod report;
@@ -16,6 +17,7 @@ pub mod view;
 
 pub use event::{Actor, Event, Kind};
 pub use fault::{Fault, FaultCode};
+pub use note::UpdateNote;
 pub use reply::Reply;
 pub use report::{
     Change, OrderReport, OrderResult, Outcome, ProgramReport, ReexecReport, ReloadReport, ReloadResult, RotateReport,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::fault::shortened;
-use super::{Fault, FaultCode, State, plain};
+use super::{Fault, FaultCode, State, UpdateNote, plain};
 use crate::value::name::SUPERVISOR;
 use crate::value::{ServiceName, Signal};
 
@@ -28,7 +29,8 @@ pub const TAIL_LINES: u32 = 20;
 pub const EVENT_LINES: u32 = 1_000;
 
 /// The two ways to speak; the answer has the form of the request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// One JSON object a line.
     Json,
@@ -108,6 +110,8 @@ pub enum Request {
     /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
     /// has taken over, or by the old one with the reason why it goes on.
     Reexec,
+    /// What became of an update of the program on disk. Answered as [`Request::Version`].
+    Updated(UpdateNote),
 }
 
 /// What about hooks and plugins.
@@ -177,10 +181,10 @@ impl LogName {
     }
 }
 
-/// Every op of the protocol, which is every verb of the plain form.
-pub const OPS: [&str; 15] = [
+/// Every op of the protocol. All but `updated` are verbs of the plain form too.
+pub const OPS: [&str; 16] = [
     "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "hook", "emit", "x", "version",
-    "reexec",
+    "reexec", "updated",
 ];
 
 impl Request {
@@ -240,6 +244,7 @@ impl Request {
             Self::Plugin(_) => "x",
             Self::Version => "version",
             Self::Reexec => "reexec",
+            Self::Updated(_) => "updated",
         }
     }
 
@@ -268,6 +273,7 @@ impl Request {
                 Value::Object(words.chain(rest).collect())
             }
             Self::Version | Self::Reexec => json!({}),
+            Self::Updated(note) => note.args(),
         }
     }
 }
@@ -323,6 +329,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
         }
         "version" => Request::Version,
         "reexec" => Request::Reexec,
+        "updated" => Request::Updated(UpdateNote::decode(&mut args)?),
         _ => return Err(unknown_op(&op)),
     };
     args.end()?;
@@ -330,7 +337,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
 }
 
 /// The arguments of a JSON request: each is taken once, what is left over is unknown.
-struct Args {
+pub(super) struct Args {
     args: Map<String, Value>,
     known: Vec<&'static str>,
 }
@@ -355,23 +362,22 @@ impl Args {
         }
     }
 
-    fn word(&mut self, key: &'static str) -> Result<String, Fault> {
+    pub(super) fn optional_word(&mut self, key: &'static str) -> Result<Option<String>, Fault> {
         match self.take(key) {
-            Some(Value::String(word)) => Ok(word),
+            None => Ok(None),
+            Some(Value::String(word)) => Ok(Some(word)),
             Some(_) => Err(usage(format!("`{key}` is not a string"))),
+        }
+    }
+
+    pub(super) fn word(&mut self, key: &'static str) -> Result<String, Fault> {
+        match self.optional_word(key)? {
+            Some(word) => Ok(word),
             None => match self.args.keys().next() {
                 // A misspelt key and a missing one are the same slip.
                 Some(other) => Err(usage(format!("`{key}` is missing")).with_nearest(other, [key])),
                 None => Err(usage(format!("`{key}` is missing"))),
             },
-        }
-    }
-
-    fn optional_word(&mut self, key: &'static str) -> Result<Option<String>, Fault> {
-        match self.take(key) {
-            Some(Value::String(word)) => Ok(Some(word)),
-            Some(_) => Err(usage(format!("`{key}` is not a string"))),
-            None => Ok(None),
         }
     }
 

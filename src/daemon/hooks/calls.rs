@@ -12,7 +12,6 @@ use super::host::{HostNote, What};
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::inbox::Letter;
-use crate::daemon::orders::Report;
 use crate::daemon::ring::Led;
 use crate::daemon::task::Task;
 use crate::hooks::budget::deeper;
@@ -182,7 +181,7 @@ impl Daemon {
         let ticket = self.orders.ticket(report, 0);
         let (sender, settled) = oneshot::channel();
         // Before the order: its answer may be there at once.
-        self.orders.enter(report, None, 1, Report::Script(sender, result));
+        self.orders.enter_for_script(report, result, sender);
         self.ring.charge(id, actor.clone(), led, now.moment);
         let is_taken = match deed {
             Deed::Wish(Wish::Stop { reason, .. }) => {

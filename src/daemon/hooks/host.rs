@@ -469,7 +469,7 @@ impl Daemon {
     }
 
     /// Kills what hosts have started and that outlives them.
-    fn end_leftovers_of_hosts(&self) {
+    pub(in crate::daemon) fn end_leftovers_of_hosts(&self) {
         let census = crate::daemon::census::Census::default();
         let is_left = |pid: &i32| {
             !self.children.is_known(*pid)

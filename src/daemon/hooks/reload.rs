@@ -2,20 +2,56 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::scripts::{Catalogue, Print, Script, State};
-use super::{Hooks, stderr};
+use super::{Hooks, Memory, stderr};
 use crate::daemon::event_loop::Daemon;
-use crate::hooks::delivery::Past;
+use crate::hooks::delivery::{Blame, Past};
 use crate::hooks::frame::{Body, ToHost};
 use crate::spec::script::SecretSource;
 use crate::supervision::Ticket;
 use crate::wire::{Change, ReloadResult};
+
+/// [`Hooks`], written down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HooksRest {
+    memory: Memory,
+    secrets: BTreeMap<String, SecretSource>,
+    /// Name, body, files, the event from which it hears, and who waits for it to be loaded.
+    scripts: Vec<(String, Body, Print, u64, Option<Ticket>)>,
+}
 
 impl Hooks {
     /// A script that the host was not told of.
     pub(super) fn script(&self, name: String, body: Body, print: Print, from: u64) -> Script {
         let voice = stderr::Voice::default();
         Script { name, body, print, generation: 0, from, state: State::Absent, loaded: None, ticket: None, voice }
+    }
+
+    /// What a re-exec hands over. The host is started anew: what its handlers had begun with are second attempts, for which
+    /// nobody is to blame.
+    #[must_use]
+    pub(in crate::daemon) fn rest(&self) -> HooksRest {
+        let mut memory = self.memory.clone();
+        memory.deliveries.host_died(Some(Blame { deliveries: &[] }));
+        let scripts = self.scripts.iter();
+        let scripts = scripts.map(|script| {
+            let Script { name, body, print, from, ticket, .. } = script;
+            (name.clone(), body.clone(), print.clone(), *from, *ticket)
+        });
+        HooksRest { memory, secrets: self.secrets.clone(), scripts: scripts.collect() }
+    }
+
+    /// What an earlier image of the program handed over.
+    #[must_use]
+    pub(in crate::daemon) fn from_rest(rest: HooksRest) -> Self {
+        let mut hooks = Self::new(Catalogue::default(), rest.secrets, 1, rest.memory);
+        for (name, body, print, from, ticket) in rest.scripts {
+            let script = hooks.script(name, body, print, from);
+            hooks.scripts.push(Script { ticket, ..script });
+        }
+        hooks
     }
 
     /// What a reload finds, in the order of the new config, what is gone last.

@@ -75,7 +75,6 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Events(asked) => verb::events::run(context, &asked)?,
         Verb::Signal(asked) => verb::signal::run(context, &asked)?,
         Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
-        Verb::Own(asked) => verb::self_::run(context, &asked)?,
         Verb::Hook(asked) => verb::hook::run(context, asked.verb)?,
         Verb::Emit(asked) => verb::hook::emit(context, &asked)?,
         Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
@@ -84,6 +83,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
         Verb::Itself(asked) => match asked.verb {
             SelfVerb::Version { json } => verb::itself::version::run(context.out, json)?,
+            SelfVerb::Reexec => verb::itself::reexec::run(context)?,
             #[cfg(feature = "update")]
             SelfVerb::Update(asked) => verb::itself::update::run(context, &asked)?,
             #[cfg(feature = "update")]

@@ -342,9 +342,9 @@ impl Daemon {
             What::Heard(Heard::Closed) => {
                 if let Some(up) = self.hooks.up() {
                     up.has_closed = true;
-                    // Where it has ended, that is known; where it lives, it is deaf and dumb.
-                    if matches!(up.stage, Stage::Working) && up.condemned.is_none() && !is_zombie(up.pid) {
-                        up.condemn("it closed its end");
+                    // It is about to end; one that lives on is deaf and dumb.
+                    if matches!(up.stage, Stage::Working) {
+                        up.stage = Stage::Leaving { until: now.moment + super::LAST_GRACE };
                     }
                 }
             }
@@ -420,7 +420,8 @@ impl Daemon {
             return;
         }
         let why = up.condemned.clone().unwrap_or_else(|| status.to_string());
-        if self.hooks.closing.is_none() {
+        // One that did not even say who it is has not touched a script.
+        if self.hooks.closing.is_none() && up.has_greeted {
             self.find_culprit(up.culprit.as_ref(), &died, &was_loading, &why, now);
         }
         if self.hooks.is_wanted() {
@@ -490,8 +491,4 @@ impl Daemon {
             self.orders.loaded(ticket, outcome);
         }
     }
-}
-
-fn is_zombie(pid: i32) -> bool {
-    process::stat(pid).is_none_or(|process| process.is_zombie)
 }

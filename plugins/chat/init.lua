@@ -3,6 +3,15 @@
 local s3 = require "section3"
 local config = s3.config
 
+-- What a manifest cannot say: which settings go together.
+local NEEDS = { telegram = { "token", "chat" }, ntfy = { "topic" }, slack = {}, discord = {} }
+for _, name in ipairs(NEEDS[config.kind]) do
+  if not config[name] then error(("`kind: %s` needs `%s`"):format(config.kind, name), 0) end
+end
+if (config.kind == "slack" or config.kind == "discord") and not (config.address or config.url) then
+  error(("`kind: %s` needs `address`, the name of a secret with the webhook's address"):format(config.kind), 0)
+end
+
 -- Bytes of a message; the least that one of the services takes: discord 2,000 characters, ntfy and telegram 4,096.
 local LONGEST = { telegram = 4000, slack = 8000, discord = 1900, ntfy = 3800 }
 -- Services that a message names one by one.

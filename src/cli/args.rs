@@ -99,9 +99,6 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
-    /// See, check and write plugins
-    #[command(subcommand)]
-    Plugin(Plugin),
     /// Show hooks and plugins, switch them off and on
     #[command(verbatim_doc_comment, subcommand_value_name = "COMMAND", after_help = after("section3 hook list --json"))]
     Hook(hook::Asked),
@@ -115,6 +112,9 @@ pub enum Verb {
     /// Without a command it lists those of the plugin, without a plugin those of all.
     #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
     X(hook::Call),
+    /// See, check and write plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.

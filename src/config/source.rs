@@ -40,6 +40,18 @@ pub fn read(path: &Path) -> Result<String, String> {
     })
 }
 
+/// Reads a manifest.
+///
+/// # Errors
+///
+/// As of [`read`], in words that fit any file.
+pub fn read_small(path: &Path) -> Result<String, String> {
+    if !path.is_file() {
+        return Err("no such file; a plugin is a folder with a `plugin.yml` and an `init.lua`".to_owned());
+    }
+    read(path)
+}
+
 /// Looks at a script or a folder of scripts without reading it: whoever can write it runs code as us.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Floor 5: the supervisor at work. One event loop ([`event_loop`]) brings the outside to the pure state machine and carries
 //! out what it decides; nothing here waits for a disk, a script or a client.
 
+mod advice;
 mod boot;
 mod census;
 mod children;
@@ -10,6 +11,7 @@ mod errand;
 mod event_loop;
 mod executor;
 mod guard;
+mod handover;
 mod inbox;
 mod occupancy;
 mod orders;
@@ -23,3 +25,4 @@ mod view;
 mod watch;
 
 pub use boot::{DaemonArgs, run};
+pub use handover::arrive::instead;

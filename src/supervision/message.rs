@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::LogLimits;
 use crate::value::{ExitStatus, Moment, Run, Signal};
+use crate::wire::advice::{Case, Verdict};
 use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
 /// A service's number: given once, never given again, so that nothing late can reach a newer service of the same name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ServiceId(pub u32);
 
 /// Stands for one client that waits for the outcome of its order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// Something that a service must react to. Orders are imperative, facts are past tense.
@@ -20,6 +23,8 @@ pub struct Ticket(pub u64);
 pub enum Event {
     /// Somebody wants something.
     Order(Order),
+    /// A script wants it to be kept down.
+    Hold(HoldOrder),
     /// Something became true of a run. A fact of another run than the present one changes nothing.
     Fact(Run, Fact),
     /// Word about the dependencies, for a service that waits for them.
@@ -29,7 +34,7 @@ pub enum Event {
 }
 
 /// What somebody wants of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// What.
     pub wish: Wish,
@@ -40,7 +45,7 @@ pub struct Order {
 }
 
 /// The wishes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Wish {
     /// Be up.
     Start(StartReason),
@@ -57,6 +62,32 @@ pub enum Wish {
     Kill,
     /// Launch nothing any more; what runs may go on until it is stopped or ends. The first step of a shutdown.
     Retire,
+    /// Come up again after a hold; of a service that is not held it changes nothing.
+    Release,
+}
+
+/// Somebody's wish that a service be kept down for a while. Only a script holds; an operator stops.
+#[derive(Clone, Debug)]
+pub struct HoldOrder {
+    /// Who.
+    pub actor: Actor,
+    /// Why, in a few words.
+    pub reason: String,
+    /// For how long; `None` is until it is released or started.
+    pub length: Option<Duration>,
+    /// Who is to be told when it is down.
+    pub ticket: Option<Ticket>,
+}
+
+/// What a service is kept down by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hold {
+    /// Who holds it.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+    /// When it starts again by itself; `None` is never.
+    pub until: Option<Moment>,
 }
 
 /// What became true of a run.
@@ -79,6 +110,41 @@ pub enum Fact {
     Exited(ExitStatus),
     /// No process of it is alive and its output is kept.
     Gone(Remains),
+    /// The scripts that were asked have answered, or there is nobody to ask. An answer to another question than the open
+    /// one changes nothing.
+    Advised {
+        /// The question's number.
+        question: u64,
+        /// The answer that won; `None`: no opinion.
+        advice: Option<Advice>,
+    },
+}
+
+/// The answer that won.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Advice {
+    /// Who gave it.
+    pub by: Actor,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// A question to the scripts that a service's `decisions` names. The service waits for the answer as
+/// [`Fact::Advised`] until the deadline and then goes on by itself; nobody else waits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Question {
+    /// +1 a question of this service.
+    pub number: u64,
+    /// The run that the answer must name: the present one, or the last one.
+    pub run: Run,
+    /// When it was asked.
+    pub asked_at: Moment,
+    /// When the service goes on without an answer.
+    pub deadline: Moment,
+    /// The longest delay, hold or drain that is obeyed; a longer one is cut to this.
+    pub most: Duration,
+    /// What the scripts are told.
+    pub case: Case,
 }
 
 /// What is known of a run when nothing is left of it.
@@ -114,6 +180,8 @@ pub enum Action {
     AskReady(Run),
     /// Begin to check the health of the run.
     WatchHealth(Run),
+    /// Ask the scripts that may advise on the service.
+    Ask(Question),
     /// Take over new log limits.
     LimitLog(LogLimits),
     /// Tell everybody what happened.
@@ -147,7 +215,7 @@ pub enum Effect {
 }
 
 /// The last end of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastEnd {
     /// Code or signal; `None` where its program never ran.
     pub status: Option<ExitStatus>,

@@ -11,6 +11,7 @@ pub mod logfile;
 pub mod outlet;
 pub mod process;
 pub mod raw;
+pub mod reexec;
 pub mod reserve;
 pub mod signals;
 pub mod spawn;

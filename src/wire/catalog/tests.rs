@@ -55,8 +55,8 @@ fn kinds() -> Vec<Kind> {
         Kind::Stop { status: Some(EndedBy(code)), took_ms: 1, forced: false, reason: StopReason::Manual },
         Kind::Stop { status: Some(EndedBy(killed())), took_ms: 1, forced: true, reason: StopReason::Manual },
         Kind::Stuck { for_ms: 1 },
-        Kind::Hold { by: word(), reason: word(), until: None },
-        Kind::Hold { by: word(), reason: word(), until: Some(word()) },
+        Kind::Hold { by: word(), reason: word(), until: None, for_ms: None },
+        Kind::Hold { by: word(), reason: word(), until: Some(word()), for_ms: Some(1) },
         Kind::Health {
             check: "http",
             from: HealthWord::Healthy,

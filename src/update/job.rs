@@ -1,0 +1,157 @@
+//! What `section3 self update` does, in a row. Decides nothing itself; blocks until it is done.
+
+use std::time::SystemTime;
+
+use reqwest::Url;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use super::decision::{Here, Verdict, judge, manifest_is_as_stated};
+use super::fetch::{Fetcher, Limits, Size};
+use super::install::{Incoming, Wanted};
+use super::manifest::{Manifest, Program};
+use super::place::Site;
+use super::record::Record;
+use super::sha256::Sha256;
+use super::signature::Signature;
+use super::source::Source;
+use super::{MAX_MANIFEST, MAX_PROGRAM, MAX_SIGNATURE, failed, trial};
+use crate::sys::words;
+use crate::value::Version;
+use crate::value::duration::Human;
+use crate::wire::{Fault, FaultCode};
+
+/// What there is to install.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// Its version.
+    pub version: Version,
+    /// When it was published; unknown for a version that the operator named.
+    pub published: Option<SystemTime>,
+    /// The file; nothing but its name is known for a version that the operator named.
+    program: Program,
+    named: bool,
+}
+
+/// How much of a download is there: bytes, and of how many where that is known.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+
+/// A release server, and what is done there.
+pub struct Job {
+    source: Source,
+    fetcher: Fetcher,
+    limits: Limits,
+    runtime: Runtime,
+}
+
+impl Job {
+    /// Prepares; nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// That there is no runtime or no TLS.
+    pub fn new(source: Source, limits: Limits) -> Result<Self, Fault> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| failed(format!("cannot set up the network: {}", words::io(&error))))?;
+        let fetcher = Fetcher::new(&source.url, limits)?;
+        Ok(Self { source, fetcher, limits, runtime })
+    }
+
+    /// What the newest release is, if it is to be installed here.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not known, or why it is refused.
+    pub fn newest(&self, here: Here<'_>) -> Result<Option<Offer>, Fault> {
+        let (manifest, statement) = self.within(async {
+            let url = self.url("latest.json")?;
+            let bytes = self.fetcher.bytes(&url, MAX_MANIFEST).await?;
+            let signature = self.signature(&url).await?;
+            let statement = self.source.keys.verify(&bytes[..], &signature).map_err(|flaw| not_accepted(&url, &flaw))?;
+            Ok((bytes, statement))
+        })?;
+        let sum = Sha256::of(&manifest);
+        let manifest = Manifest::parse(&manifest)
+            .map_err(|what| failed(format!("the release manifest is signed, but cannot be used: {what}")))?;
+        manifest_is_as_stated(&manifest, sum, &statement)?;
+        Ok(match judge(&manifest, here)? {
+            Verdict::UpToDate => None,
+            Verdict::Install(program) => {
+                Some(Offer { version: manifest.version, published: Some(manifest.published), program, named: false })
+            }
+        })
+    }
+
+    /// A version that the operator named, whatever runs and whatever is newest: what its signature states is all there is.
+    #[must_use]
+    pub fn named(version: Version, target: &str) -> Offer {
+        let program = Program { file: format!("{}-{target}", super::PRODUCT), size: MAX_PROGRAM, sha256: Sha256::of(b"") };
+        Offer { version, published: None, program, named: true }
+    }
+
+    /// Downloads an offer, verifies it and puts it in place of the program, of version `old`.
+    ///
+    /// # Errors
+    ///
+    /// Why not; then the old program is still in place.
+    pub fn install(&self, offer: &Offer, old: Version, target: &str, site: &Site, progress: Progress<'_>) -> Result<(), Fault> {
+        let url = self.url(&format!("{}/{}", offer.version, offer.program.file))?;
+        let (signature, incoming) = self.within(async {
+            let signature = self.signature(&url).await?;
+            let mut incoming = Incoming::new(site)?;
+            let size = if offer.named { Size::AtMost(MAX_PROGRAM) } else { Size::Exactly(offer.program.size) };
+            let whole = (!offer.named).then_some(offer.program.size);
+            let mut come = 0;
+            self.fetcher
+                .stream(&url, size, |piece| {
+                    incoming.write(piece)?;
+                    come += piece.len() as u64;
+                    progress(come, whole);
+                    Ok(())
+                })
+                .await?;
+            Ok((signature, incoming))
+        })?;
+        let sha256 = (!offer.named).then_some(offer.program.sha256);
+        let wanted = Wanted { version: offer.version, target, sha256 };
+        let verified = incoming.seal()?.verify(url.as_str(), &self.source.keys, &signature, wanted, trial::PATIENCE)?;
+        verified.install(old)
+    }
+
+    async fn signature(&self, of: &Url) -> Result<Signature, Fault> {
+        let mut url = of.clone();
+        url.set_path(&format!("{}.minisig", of.path()));
+        let bytes = self.fetcher.bytes(&url, MAX_SIGNATURE).await?;
+        Signature::parse(&bytes).map_err(|flaw| not_accepted(of, &flaw))
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Fault> {
+        self.source.url.join(path).map_err(|error| failed(format!("no URL: {}{path}: {error}", self.source.url)))
+    }
+
+    /// All of this within the total limit.
+    fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let limit = self.limits.total;
+        self.runtime.block_on(async { timeout(limit, work).await }).unwrap_or_else(|_| {
+            let message = format!("{} took longer than {}", self.source.url, Human(limit));
+            Err(Fault::new(FaultCode::Timeout, message))
+        })
+    }
+
+    /// Ends without waiting for a name server that does not answer.
+    pub fn end(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// What is known here, for [`Job::newest`].
+#[must_use]
+pub fn here<'a>(running: Version, record: &Record, target: &'a str, now: SystemTime) -> Here<'a> {
+    Here { running, newest: record.newest, target, now }
+}
+
+fn not_accepted(url: &Url, flaw: &super::signature::Flaw) -> Fault {
+    failed(format!("the signature of {url} is not accepted: {flaw}"))
+}

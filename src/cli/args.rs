@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::exit;
+use super::verb::completions::Shell;
 use super::verb::self_::Own;
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
@@ -242,7 +243,7 @@ pub struct Init {
 #[derive(Group, Debug)]
 pub struct Completions {
     /// Shell
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
 }
 
 #[derive(Group, Debug)]

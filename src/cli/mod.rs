@@ -78,7 +78,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
-        Verb::Completions(asked) => verb::manual::completions(context.out, asked.shell, Args::command())?,
+        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::command())?,
         Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
     };
     Ok(Next::Exit(code))

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::sys::task;
 use crate::wire::request::{Form, MAX_LINE};
 use crate::wire::{Fault, FaultCode, Request, reply};
 
@@ -135,7 +136,7 @@ pub async fn serve(listener: UnixListener, Places(places): Places, calls: mpsc::
         match accepted {
             Ok((stream, _)) => {
                 let calls = calls.clone();
-                tokio::task::spawn_local(async move {
+                task::begin(async move {
                     let Ok(_place) = place.try_acquire() else {
                         turn_away(stream, &Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected"))).await;
                         return;

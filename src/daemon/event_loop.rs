@@ -28,7 +28,7 @@ use crate::control::server;
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
 use crate::supervision::{ServiceId, Supervisor};
-use crate::sys::{init, signals, wait, words};
+use crate::sys::{init, signals, task, wait, words};
 use crate::value::{Moment, Signal};
 use crate::wire::event::{Actor, Kind, Origin};
 
@@ -121,7 +121,7 @@ impl Daemon {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let (calls, mut asked) = mpsc::channel(1);
         let (inbox, places) = (self.inbox.clone(), self.places.clone());
-        Ok(tokio::task::spawn_local(async move {
+        Ok(task::begin(async move {
             let pass_on = async {
                 while let Some(call) = asked.recv().await {
                     if inbox.send(Letter::Call(call)).await.is_err() {

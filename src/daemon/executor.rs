@@ -21,7 +21,7 @@ use crate::supervision::{Action, Effect, Fact, Remains, ServiceId};
 use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Moment, Run, ServiceName};
 use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
 
@@ -166,9 +166,10 @@ impl Daemon {
         }
         self.backlog.gathering.insert(id, run);
         let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
-            let gathered = tokio::task::spawn_blocking(move || Materials::gather(&spec.definition)).await;
-            let gathered = gathered.unwrap_or_else(|fault| Err(LaunchFacts { stage: "prepare", message: fault.to_string() }));
+        task::begin(async move {
+            let gathered = task::aside(move || Materials::gather(&spec.definition)).await;
+            let gathered = gathered
+                .unwrap_or_else(|_| Err(LaunchFacts { stage: "prepare", message: "failed inside the supervisor".to_owned() }));
             let _ = inbox.send(Letter::Gathered(id, run, gathered)).await;
         });
     }
@@ -211,7 +212,7 @@ impl Daemon {
         self.backlog.under_way += 1;
         let inbox = self.inbox.clone();
         let watched = Rc::clone(&launch);
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             watched.settled().await;
             drop(watched);
             let _ = inbox.send(Letter::Launched(id, run)).await;

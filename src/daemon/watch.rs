@@ -31,7 +31,7 @@ use crate::spec::{self, Command, Definition, HealthAction, Notify, Probe};
 use crate::supervision::{Fact, ServiceId};
 use crate::sys::init::random_id;
 use crate::sys::spawn::Recipe;
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
 use crate::wire::{HealthView, State};
@@ -122,7 +122,7 @@ struct Task(AbortHandle);
 
 impl Task {
     fn begin(work: impl Future<Output = ()> + 'static) -> Self {
-        Self(tokio::task::spawn_local(work).abort_handle())
+        Self(task::begin(work).abort_handle())
     }
 }
 
@@ -484,7 +484,7 @@ async fn search<F: Future<Output = ()>>(mut lines: Lines, mut output: Following,
         let is_found = if part.len() <= SEARCHED_HERE {
             lines.take(&part)
         } else {
-            let searched = tokio::task::spawn_blocking(move || {
+            let searched = task::aside(move || {
                 let is_found = lines.take(&part);
                 (lines, is_found)
             });

@@ -16,11 +16,13 @@ pub const TIMEOUT: u8 = 5;
 pub const INVALID_CONFIG: u8 = 6;
 /// Not permitted.
 pub const NOT_PERMITTED: u8 = 7;
+/// An update is available (`self update --check`).
+pub const UPDATE_AVAILABLE: u8 = 8;
 
 /// The table, as `--help` shows it.
 pub const TABLE: &str = "\
 Exit codes: 0 done, 1 the action failed, 2 usage, 3 no supervisor at the socket, 4 no such service, 5 time-out,
-6 invalid config, 7 not permitted";
+6 invalid config, 7 not permitted, 8 an update is available";
 
 #[cfg(test)]
 mod tests {

@@ -41,6 +41,7 @@ fn command_lines_that_are_understood() {
         "completions zsh",
         "man",
         "man status",
+        "self version --json",
     ] {
         let args = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(args.check(), Ok(()), "{line}");
@@ -66,6 +67,8 @@ fn command_lines_that_are_refused() {
         ("rotate", ErrorKind::MissingRequiredArgument),
         ("demo now", ErrorKind::UnknownArgument),
         ("completions tcsh", ErrorKind::InvalidValue),
+        ("self", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("self versoin", ErrorKind::InvalidSubcommand),
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));
         assert_eq!((error.kind(), error.exit_code()), (kind, i32::from(exit::USAGE)), "{line}: {error}");
@@ -81,6 +84,7 @@ fn a_flag_without_effect_is_refused() {
         ("check --socket /s", "--socket"),
         ("demo --socket /s", "--socket"),
         ("man --socket /s", "--socket"),
+        ("self version --socket /s", "--socket"),
     ] {
         let fault = parse(line).unwrap().check().expect_err(line);
         assert_eq!((fault.code, fault.message), (FaultCode::Usage, format!("`{flag}` has no effect on this command")));

@@ -69,7 +69,8 @@ fn every_key_of_a_service_and_of_the_supervisor() {
          env_file: [x.env, /y.env]\n    clean_env: true\n    user: app:100\n    umask: 0027\n    nice: -5\n    oom_score_adj: 500\n    \
          limits: {nofile: 1024}\n    ready: {notify: systemd}\n    health: {file: /x}\n    stop_signal: INT\n    stop_grace: 1s\n    \
          backoff: {initial: 2s}\n    log_max_size: 10M\n    log_keep: 2\n    essential: true\n    decisions: [gate, 5]\n  b: {command: b, depends_on: {a: completed}}\n\
-         supervisor: {console: events, log_max_size: 2M, log_keep: 3, stop_grace: 4s, exit_when: all-ended}\n",
+         supervisor: {console: events, log_max_size: 2M, log_keep: 3, stop_grace: 4s, exit_when: all-ended}\n\
+         plugins: {gate: {enabled: false}, 5: {enabled: false}}\n",
         "/etc/s3/section3.yml",
         &|name| (name == "PORT").then(|| "8080".to_owned()),
     )
@@ -101,7 +102,7 @@ fn every_key_of_a_service_and_of_the_supervisor() {
 fn defaults_lie_under_each_service_and_env_is_merged_by_name() {
     let spec = read(
         "defaults: {env: {A: 1, B: 1}, umask: 077, backoff: {initial: 0s}, log_keep: 9, nice: 5, decisions: [x]}\n\
-         services:\n  a: {command: a, env: {B: 2, C: 2}, backoff: {max: 5s}}\n  b: {command: b, umask: 022, decisions: []}\n",
+         services:\n  a: {command: a, env: {B: 2, C: 2}, backoff: {max: 5s}}\n  b: {command: b, umask: 022, decisions: []}\nplugins: {x: {enabled: false}}\n",
     )
     .expect("good");
     let [a, b] = &spec.services[..] else { panic!("two") };
@@ -196,6 +197,17 @@ and 3 more";
         assert_eq!(found, expected);
     }
     assert_eq!(found, expected.replace("DEFAULTS", defaults));
+}
+
+#[test]
+fn who_advises_is_a_hook_or_a_plugin() {
+    let plugins = "plugins: {policy: {enabled: false}}";
+    assert!(read(&format!("services: {{a: {{command: x, decisions: [policy]}}}}\n{plugins}")).is_ok());
+    assert_eq!(
+        said(&format!("defaults: {{decisions: [x]}}\nservices: {{a: {{command: x, decisions: [polcy]}}}}\n{plugins}")),
+        "F:1:24: defaults.decisions[0]: found `x`; no hook or plugin of that name\n\
+         F:2:40: services.a.decisions[0]: found `polcy`; no hook or plugin of that name; did you mean `policy`?"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, get
 use nix::sys::time::TimeVal;
 use serde_json::value::RawValue;
 
+use crate::sys::words;
 use crate::value::paths::Places;
 use crate::wire::{Fault, FaultCode, Reply, Request, reply};
 
@@ -141,7 +142,7 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
 /// Whether doing it twice is the same as doing it once.
 const fn may_be_repeated(request: &Request) -> bool {
     match request {
-        Request::Restart(_) | Request::Reexec | Request::Signal { .. } | Request::Rotate { .. } => false,
+        Request::Restart(_) | Request::Reexec | Request::Signal { .. } | Request::Rotate { .. } | Request::Updated(_) => false,
         Request::Reload { apply, dry_run } => *dry_run || !*apply,
         Request::Status { .. }
         | Request::Start(_)
@@ -185,7 +186,7 @@ fn connected(places: &Places) -> Result<UnixStream, Fault> {
                 return Err(Fault::new(FaultCode::Usage, message));
             }
             Err(errno) => {
-                let message = format!("cannot connect to {}: {}", path.display(), errno.desc());
+                let message = format!("cannot connect to {}: {}", path.display(), words::errno(errno));
                 return Err(Fault::new(FaultCode::NoSupervisor, message));
             }
         }
@@ -213,9 +214,9 @@ fn open(path: &Path) -> Result<UnixStream, Errno> {
 }
 
 fn peer_uid(stream: &UnixStream) -> Result<u32, Fault> {
-    getsockopt(stream, sockopt::PeerCredentials)
-        .map(|credentials| credentials.uid())
-        .map_err(|errno| Fault::new(FaultCode::NotPermitted, format!("cannot tell who serves the socket: {}", errno.desc())))
+    getsockopt(stream, sockopt::PeerCredentials).map(|credentials| credentials.uid()).map_err(|errno| {
+        Fault::new(FaultCode::NotPermitted, format!("cannot tell who serves the socket: {}", words::errno(errno)))
+    })
 }
 
 /// A default path may lie in `/tmp`, where anyone can be first; root may still name the socket of another user.

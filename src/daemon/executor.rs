@@ -32,6 +32,9 @@ const LAUNCHES_AT_ONCE: usize = 64;
 /// For the pump to say that a run's output is kept. A disk that is stuck for longer delays no restart and no shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
+/// A run whose output is being kept, and until when that is waited for.
+pub type Drain = (Moment, ServiceId, Run);
+
 /// Work that is under way or waits for its turn.
 #[derive(Debug, Default)]
 pub struct Backlog {
@@ -55,6 +58,19 @@ impl Backlog {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.launches.is_empty()
+    }
+
+    /// Launches that have not begun, and drains, to be written down. A launch whose files are being read has not begun.
+    #[must_use]
+    pub fn rest(&self) -> (Vec<(ServiceId, Run)>, Vec<Drain>) {
+        let gathering = self.gathering.iter().map(|(id, run)| (*id, *run));
+        (gathering.chain(self.launches.iter().copied()).collect(), self.drains.iter().copied().collect())
+    }
+
+    /// The same again, with so many launches under way.
+    #[must_use]
+    pub fn from_rest(launches: Vec<(ServiceId, Run)>, drains: Vec<(Moment, ServiceId, Run)>, under_way: usize) -> Self {
+        Self { launches: launches.into(), gathering: HashMap::new(), under_way, drains: drains.into(), unreaped: true }
     }
 
     /// When a drain has taken too long.
@@ -210,17 +226,21 @@ impl Daemon {
         let launch = Rc::new(launch);
         self.pump.attach(LogId(id.0), run, output);
         self.backlog.under_way += 1;
-        let inbox = self.inbox.clone();
-        let watched = Rc::clone(&launch);
+        self.await_launch(id, run, &launch);
+        let pid = launch.pid;
+        self.children.add(id, spec.name.clone(), run, launch);
+        self.supervisor.learn(id, run, Fact::Spawned { pid }, now.moment);
+        Ok(())
+    }
+
+    /// A letter comes when the outcome of a launch may be known.
+    pub(super) fn await_launch(&self, id: ServiceId, run: Run, launch: &Rc<spawn::Launch>) {
+        let (inbox, watched) = (self.inbox.clone(), Rc::clone(launch));
         task::begin(async move {
             watched.settled().await;
             drop(watched);
             let _ = inbox.send(Letter::Launched(id, run)).await;
         });
-        let pid = launch.pid;
-        self.children.add(id, spec.name.clone(), run, launch);
-        self.supervisor.learn(id, run, Fact::Spawned { pid }, now.moment);
-        Ok(())
     }
 
     /// No process exists: nothing is left, and nothing has to be waited for.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -64,8 +64,27 @@ impl Occupancy {
                     "another supervisor{pid} runs at {shown}; talk to it with `section3 status`, or give this one another --socket"
                 )))
             }
-            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), errno.desc()))),
+            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), words::errno(errno)))),
         }
+    }
+
+    /// The lock that an earlier image of the program took: it was never let go.
+    ///
+    /// # Errors
+    ///
+    /// It is not held: somebody removed it from under us.
+    pub fn inherited(socket: PathBuf, lock: OwnedFd, bound: Option<(u64, u64)>) -> Result<Self, String> {
+        let shown = socket.display().to_string();
+        match Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { socket, lock, bound }),
+            Err((_, errno)) => Err(format!("the lock beside {shown} is not ours any more: {}", words::errno(errno))),
+        }
+    }
+
+    /// The descriptor of the lock, and what is bound.
+    #[must_use]
+    pub fn rest(&self) -> (i32, Option<(u64, u64)>) {
+        (self.lock.as_raw_fd(), self.bound)
     }
 
     /// Where the socket is.
@@ -107,8 +126,7 @@ impl Occupancy {
             Ok(_) => return Err(Refusal::Unusable(format!("{shown} is not a socket; remove it or choose another --socket"))),
             Err(_) => {}
         }
-        let failed =
-            |what: &str, errno: Errno| Refusal::Unusable(format!("cannot {what} {shown}: {}", errno.desc().to_lowercase()));
+        let failed = |what: &str, errno: Errno| Refusal::Unusable(format!("cannot {what} {shown}: {}", words::errno(errno)));
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let descriptor = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|errno| failed("make", errno))?;
         // Before bind(2), which gives the file the mode of the descriptor: there is no moment at which it is more open.

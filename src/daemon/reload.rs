@@ -25,7 +25,12 @@ impl Daemon {
         let file = path.display().to_string();
         let inbox = self.inbox.clone();
         task::begin(async move {
-            let read = move || config::load(&path, &|name| std::env::var(name).ok());
+            let read = move || {
+                if let Some(exposure) = config::exposure(&path) {
+                    tracing::warn!("{exposure}");
+                }
+                config::load(&path, &|name| std::env::var(name).ok())
+            };
             let result = task::aside(read)
                 .await
                 .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));

@@ -14,6 +14,8 @@ pub struct Scripts {
     pub hooks: Vec<Hook>,
     /// The entries of `plugins:` that are enabled, in the order of the file.
     pub plugins: Vec<Plugin>,
+    /// The entries of `plugins:` that are good but are not loaded; the services go on without them.
+    pub withheld: Vec<Withheld>,
     /// `secrets:`.
     pub secrets: BTreeMap<String, SecretSource>,
 }
@@ -77,6 +79,30 @@ pub struct Plugin {
     pub settings: Value,
 }
 
+/// A plugin that wants to do more than its entry allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Its name.
+    pub name: String,
+    /// Permissions that are missing.
+    pub missing: Vec<String>,
+    /// What `allow:` must be to load it.
+    pub allow: Vec<String>,
+}
+
+impl std::fmt::Display for Withheld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        let Self { name, missing, allow } = self;
+        let missing = list(missing).replace('"', "`");
+        write!(
+            f,
+            "the plugin `{name}` is not loaded: it wants {missing}, which its entry does not allow; to grant it, write into the config: "
+        )?;
+        write!(f, "plugins: {{{name}: {{allow: [{}]}}}}", list(allow))
+    }
+}
+
 /// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,4 +136,21 @@ pub enum SecretSource {
     File(PathBuf),
     /// A variable of the supervisor's environment.
     Env(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withheld_plugin_says_what_to_write() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let withheld =
+            Withheld { name: "x".to_owned(), missing: words(&["exec:gzip"]), allow: words(&["services:read", "exec:gzip"]) };
+        assert_eq!(
+            withheld.to_string(),
+            "the plugin `x` is not loaded: it wants `exec:gzip`, which its entry does not allow; to grant it, write into the config: \
+             plugins: {x: {allow: [\"services:read\", \"exec:gzip\"]}}"
+        );
+    }
 }

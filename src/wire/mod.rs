@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod note;
 pub mod plain;
 pub mod reply;
 pub mod report;
@@ -15,6 +16,7 @@ pub mod view;
 
 pub use event::{Actor, Event, Kind};
 pub use fault::{Fault, FaultCode};
+pub use note::UpdateNote;
 pub use reply::Reply;
 pub use report::{
     Change, OrderReport, OrderResult, Outcome, ProgramReport, ReexecReport, ReloadReport, ReloadResult, RotateReport,

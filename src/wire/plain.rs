@@ -89,6 +89,7 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
             line.exactly(0)?;
             Ok(if verb == "version" { Request::Version } else { Request::Reexec })
         }
+        "updated" => Err(usage("`updated` is spoken in JSON only").with_hint("`section3 self update` updates")),
         _ => Err(unknown_op(verb)),
     }
 }
@@ -268,6 +269,7 @@ mod tests {
             ("reload now", "`reload` does not take `now`"),
             ("version 2", "does not take"),
             ("reexec --force", "has no option `--force`"),
+            ("updated", "in JSON only"),
             ("events web", "does not take `web`"),
             ("wait web", "needs a state"),
             ("wait --for running", "`wait` needs a service"),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::fault::shortened;
-use super::{Fault, FaultCode, State, plain};
+use super::{Fault, FaultCode, State, UpdateNote, plain};
 use crate::value::name::SUPERVISOR;
 use crate::value::{ServiceName, Signal};
 
@@ -28,7 +29,8 @@ pub const TAIL_LINES: u32 = 20;
 pub const EVENT_LINES: u32 = 1_000;
 
 /// The two ways to speak; the answer has the form of the request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// One JSON object a line.
     Json,
@@ -97,6 +99,8 @@ pub enum Request {
     /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
     /// has taken over, or by the old one with the reason why it goes on.
     Reexec,
+    /// What became of an update of the program on disk. Answered as [`Request::Version`].
+    Updated(UpdateNote),
 }
 
 /// Services to start, stop or restart: either some names or all, never both, never neither; no name twice.
@@ -130,9 +134,10 @@ impl LogName {
     }
 }
 
-/// Every op of the protocol, which is every verb of the plain form.
-pub const OPS: [&str; 12] =
-    ["status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "reexec"];
+/// Every op of the protocol. All but `updated` are verbs of the plain form too.
+pub const OPS: [&str; 13] = [
+    "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "reexec", "updated",
+];
 
 impl Request {
     /// Reads one request line, with or without its line end, and says which form it has.
@@ -188,6 +193,7 @@ impl Request {
             Self::Rotate { .. } => "rotate",
             Self::Version => "version",
             Self::Reexec => "reexec",
+            Self::Updated(_) => "updated",
         }
     }
 
@@ -206,6 +212,7 @@ impl Request {
             Self::Signal { name, signal } => json!({"name": name, "signal": signal}),
             Self::Rotate { logs } => json!({"names": logs_of(logs)}),
             Self::Version | Self::Reexec => json!({}),
+            Self::Updated(note) => note.args(),
         }
     }
 }
@@ -250,6 +257,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
         "rotate" => Request::Rotate { logs: some_logs(&args.words("names")?)? },
         "version" => Request::Version,
         "reexec" => Request::Reexec,
+        "updated" => Request::Updated(UpdateNote::decode(&mut args)?),
         _ => return Err(unknown_op(&op)),
     };
     args.end()?;
@@ -257,7 +265,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
 }
 
 /// The arguments of a JSON request: each is taken once, what is left over is unknown.
-struct Args {
+pub(super) struct Args {
     args: Map<String, Value>,
     known: Vec<&'static str>,
 }
@@ -282,10 +290,17 @@ impl Args {
         }
     }
 
-    fn word(&mut self, key: &'static str) -> Result<String, Fault> {
+    pub(super) fn optional_word(&mut self, key: &'static str) -> Result<Option<String>, Fault> {
         match self.take(key) {
-            Some(Value::String(word)) => Ok(word),
+            None => Ok(None),
+            Some(Value::String(word)) => Ok(Some(word)),
             Some(_) => Err(usage(format!("`{key}` is not a string"))),
+        }
+    }
+
+    pub(super) fn word(&mut self, key: &'static str) -> Result<String, Fault> {
+        match self.optional_word(key)? {
+            Some(word) => Ok(word),
             None => match self.args.keys().next() {
                 // A misspelt key and a missing one are the same slip.
                 Some(other) => Err(usage(format!("`{key}` is missing")).with_nearest(other, [key])),

@@ -1,4 +1,6 @@
 use super::*;
+use crate::value::Version;
+use crate::wire::event::UpdatePhase;
 
 fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).unwrap()
@@ -6,6 +8,10 @@ fn name(text: &str) -> ServiceName {
 
 fn order_of(names: &[&str], all: bool, wait: bool) -> Order {
     Order { names: names.iter().map(|n| name(n)).collect(), all, wait }
+}
+
+fn version(text: &str) -> Option<Version> {
+    Version::parse(text).ok()
 }
 
 fn every_request() -> Vec<Request> {
@@ -23,6 +29,8 @@ fn every_request() -> Vec<Request> {
         Request::Rotate { logs: vec![LogName::Service(name("web"))] },
         Request::Version,
         Request::Reexec,
+        Request::Updated(UpdateNote::new(UpdatePhase::Applied, version("0.1.0"), version("0.2.0"), None)),
+        Request::Updated(UpdateNote::new(UpdatePhase::Failed, version("0.1.0"), None, Some("no room\x1b"))),
     ]
 }
 
@@ -83,6 +91,10 @@ fn json_that_is_refused() {
         (r#"{"v":1,"op":"stop","args":{}}"#, "usage", "no service is named"),
         (r#"{"v":1,"op":"stop","args":{"names":["a"],"all":true}}"#, "usage", "both services and all"),
         (r#"{"v":1,"op":"stop","args":{"names":["a"],"wait":1}}"#, "usage", "neither true nor false"),
+        (r#"{"v":1,"op":"updated","args":{}}"#, "usage", "`phase` is missing"),
+        (r#"{"v":1,"op":"updated","args":{"phase":"reexec"}}"#, "usage", "`phase` is available, applied,"),
+        (r#"{"v":1,"op":"updated","args":{"phase":"applied","to":"9"}}"#, "usage", "`to`: a version is"),
+        (r#"{"v":1,"op":"updated","args":{"phase":"applied","error":7}}"#, "usage", "`error` is not a string"),
         (r#"{"v":1,"op":"tail","args":{"lines":-1}}"#, "usage", "between 0 and 10000, not `-1`"),
         (r#"{"v":1,"op":"tail","args":{"lines":10001}}"#, "usage", "not `10001`"),
         (r#"{"v":1,"op":"tail","args":{"lines":2.5}}"#, "usage", "not `2.5`"),
@@ -162,4 +174,13 @@ fn no_line_can_panic() {
             assert!(!fault.message.is_empty() && !fault.message.contains('\x1b'), "{line:?}");
         }
     }
+}
+
+#[test]
+fn a_note_is_short_and_harmless() {
+    let note = UpdateNote::new(UpdatePhase::Failed, None, None, Some(&"\u{1b}[2J\n".repeat(10_000)));
+    assert!(note.error.as_ref().is_some_and(|error| error.len() == 1000 && error.starts_with("\\x1b[2J\\n")));
+    let line = r#"{"v":1,"op":"updated","args":{"phase":"failed","error":"\u001b[2J"}}"#;
+    let Ok(Request::Updated(note)) = Request::decode(line.as_bytes()).1 else { panic!("a note") };
+    assert_eq!(note.error.as_deref(), Some(r"\x1b[2J"));
 }

@@ -3,8 +3,9 @@
 //! A test starts a `Daemon` with a few lines of YAML, in which `@web` stands for a scripted child named `web`, and then waits
 //! for events (`daemon.events().until("ready", "web")`), for words of its children (`actor.hears("got TERM")`) or for the end
 //! of a command. Nothing sleeps and nothing measures time; short durations are written into the YAML.
-//! A test that guards against a known fault of an earlier supervisor carries its number in its name or its comment: `g13_...`, `G13: ...`. What needs root is in `root`.
+//! A test that guards against a known fault of an earlier supervisor carries its number in its name or its comment: `g13_...`, `G13: ...`. What needs root is in `root` and `update`.
 
+mod advice;
 mod article;
 mod bundle;
 mod check;
@@ -25,4 +26,5 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+mod update;
 mod verbs;

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod demo;
 pub mod events;
 pub mod init;
+pub mod itself;
 pub mod manual;
 pub mod order;
 pub mod reload;

@@ -5,8 +5,9 @@ use crate::cli::args::Status;
 use crate::cli::exit;
 use crate::cli::out::Halt;
 use crate::control::client::{PATIENCE, call};
+use crate::value::Version;
 use crate::wire::request::services;
-use crate::wire::{Request, reply, text};
+use crate::wire::{Request, StatusReport, reply, text};
 
 /// Shows how services are.
 ///
@@ -21,7 +22,34 @@ pub fn run(context: Context<'_>, asked: &Status) -> Result<u8, Halt> {
         context.out.document(data.get())?;
     } else {
         let paint = context.out.paint;
-        context.out.write(text::status(&reply::read(&data)?, paint).as_bytes())?;
+        let report: StatusReport = reply::read(&data)?;
+        let mut said = text::status(&report, paint);
+        said.extend(newer_on_disk(&report.supervisor.version, env!("CARGO_PKG_VERSION")));
+        context.out.write(said.as_bytes())?;
     }
     Ok(exit::DONE)
+}
+
+/// This client is the program on disk: whether that is newer than the supervisor, in a line that names the next command.
+fn newer_on_disk(running: &str, own: &str) -> Option<String> {
+    let (running, own) = (Version::parse(running).ok()?, Version::parse(own).ok()?);
+    (own > running).then(|| {
+        format!("section3 {own} is installed, the supervisor runs {running}; `section3 self reexec` makes it run the new one\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_program_on_disk_is_said() {
+        assert_eq!(
+            newer_on_disk("0.9.1", "0.10.0").as_deref(),
+            Some("section3 0.10.0 is installed, the supervisor runs 0.9.1; `section3 self reexec` makes it run the new one\n")
+        );
+        for (running, own) in [("0.1.0", "0.1.0"), ("0.2.0", "0.1.0"), ("dev", "0.1.0"), ("\u{1b}[2J", "0.1.0")] {
+            assert_eq!(newer_on_disk(running, own), None);
+        }
+    }
 }

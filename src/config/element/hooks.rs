@@ -12,7 +12,7 @@ use crate::spec::Command;
 use crate::spec::script::{Hook, Program};
 use crate::value::duration;
 use crate::value::nearest::nearest;
-use crate::wire::event::{LISTS, TYPES};
+use crate::wire::catalog;
 
 const LIST: &str = "allowed: a list of Lua files and of programs such as `{on: [crash], run: [./page.sh]}`";
 const PROGRAM: Keys = Keys {
@@ -135,10 +135,7 @@ fn events(value: &Value<'_>, report: &mut Report<'_>) -> Option<Vec<String>> {
 ///
 /// The word that was probably meant.
 pub fn event_type(word: &str) -> Result<(), Option<&'static str>> {
-    // Of its own events the operator knows the names.
-    let is_custom = word.strip_prefix("custom.").is_some_and(|name| !name.is_empty());
-    let known = || TYPES.into_iter().chain(LISTS).filter(|known| *known != "custom");
-    if is_custom || known().any(|known| known == word) { Ok(()) } else { Err(nearest(word, known())) }
+    catalog::check_selector(word).map_err(|_| nearest(word, catalog::selectors()))
 }
 
 const GLOB: &str = "allowed: a name of services, `*` for any text and `?` for any one character in it";

@@ -213,11 +213,16 @@ impl Service {
             spec::Restart::OnCrash => crash.is_some(),
             spec::Restart::Never => false,
         };
+        let gives_up = crash.is_some() && crash_counts(self.crashes, &self.spec);
+        if hold.is_some() && (!relaunch || gives_up) {
+            // It ended for good before the hold could begin.
+            self.answer(&Outcome::Unchanged, out);
+        }
         if !relaunch {
             self.settle_for_good(crash.as_ref(), out);
             return;
         }
-        if let Some(last) = crash.as_ref().filter(|_| crash_counts(self.crashes, &self.spec)) {
+        if let Some(last) = crash.as_ref().filter(|_| gives_up) {
             self.chain = None;
             self.tell(Kind::GaveUp { crashes: self.crashes, last: last.clone() }, out);
             let message = format!("gave up after {} crashes in a row: {}", self.crashes, ending_text(last));
@@ -243,6 +248,11 @@ impl Service {
         now: Moment,
         out: &mut Vec<Action>,
     ) {
+        if self.spec.policy.restart == spec::Restart::Never {
+            // A reload while scripts were asked.
+            self.settle_for_good(crash.as_ref(), out);
+            return;
+        }
         let advised = match advice.map(|Advice { by, verdict }| (by, verdict.step, verdict.reason)) {
             Some((_, Step::Delay(delay), _)) => Some(delay),
             Some((by, Step::Hold(length), reason)) => {

@@ -137,6 +137,12 @@ impl Service {
         matches!(self.state, State::Waiting)
     }
 
+    /// Whether scripts are asked about its launch, or one of them delays it.
+    #[must_use]
+    pub const fn is_preparing(&self) -> bool {
+        matches!(self.state, State::Preparing { .. })
+    }
+
     /// Whether nothing will happen to it unless somebody orders it.
     #[must_use]
     pub const fn is_settled(&self) -> bool {

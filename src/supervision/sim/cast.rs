@@ -98,6 +98,7 @@ pub fn policy(dice: &mut Dice) -> Policy {
         stop_grace: dice.seconds_of([0, 3, 50, 300]),
         log: LogLimits { max_size: ByteSize::mebibytes(1 + dice.below(2)), keep: 5 },
         essential: dice.one_in(12),
+        decisions: if dice.one_in(2) { vec!["x".to_owned()] } else { Vec::new() },
         ..Policy::default()
     }
 }

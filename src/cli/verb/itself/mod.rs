@@ -1,0 +1,7 @@
+//! `section3 self ...`: the program about its own file.
+
+#[cfg(feature = "update")]
+pub mod rollback;
+#[cfg(feature = "update")]
+pub mod update;
+pub mod version;

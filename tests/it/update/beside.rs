@@ -1,0 +1,75 @@
+//! What a running supervisor has to do with it: it is told, its services notice nothing, and `status` says what is on disk.
+
+use std::fs::DirBuilder;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::thread;
+
+use super::stand::{NEW, OLD, Stand};
+use crate::support::home::finish;
+use crate::support::{Daemon, Home};
+
+#[test]
+fn twenty_services_notice_nothing() {
+    let services: Vec<_> = (0..20).map(|n| format!("s{n}: {{command: [sleep, '100000']}}")).collect();
+    let daemon = Daemon::start(&format!("services: {{{}}}", services.join(", ")));
+    let mut events = daemon.events();
+    events.until_daemon("daemon_ready");
+    let runs = || -> Vec<(String, String)> {
+        let all = daemon.json(&["status"]);
+        let list = all["services"].as_array().cloned().unwrap_or_default();
+        list.iter().map(|service| (service["pid"].to_string(), service["run"].to_string())).collect()
+    };
+    let before = runs();
+    assert_eq!(before.len(), 20);
+
+    let stand = Stand::offering();
+    let ours = |args: &[&str]| {
+        let mut command: Command = stand.command(args);
+        command.env("SECTION3_SOCKET", daemon.socket());
+        finish(command.spawn().expect("it"), "self update")
+    };
+    ours(&["self", "update", "--check"]).exits(8);
+    stand.source("url: http://127.0.0.1:9/\n");
+    ours(&["self", "update"]).exits(1);
+    stand.trust(&[&stand.key.line()]);
+    let said = ours(&["self", "update"]).exits(0).out;
+    let runs_on = format!("the supervisor (PID {}) runs {OLD} until `section3 self reexec` or its restart", daemon.pid());
+    assert!(said.contains(&runs_on), "{said}");
+
+    for (phase, to, severity) in [("available", NEW, "info"), ("failed", "", "error"), ("applied", NEW, "info")] {
+        let event = events.until_daemon("update");
+        assert_eq!((&event["data"]["phase"], &event["severity"]), (&phase.into(), &severity.into()), "{event}");
+        assert_eq!(
+            (event["data"]["from"].as_str(), event["data"]["to"].as_str().unwrap_or_default()),
+            (Some(OLD), to),
+            "{event}"
+        );
+        assert_eq!(event["actor"], "cli:uid=0");
+        assert_eq!(event["data"]["error"].is_string(), phase == "failed", "{event}");
+    }
+    assert_eq!(runs(), before);
+    let ended: Vec<_> =
+        events.seen().iter().filter(|e| ["exit", "stop", "crash"].contains(&e["type"].as_str().unwrap_or(""))).collect();
+    assert!(ended.is_empty(), "{ended:?}");
+}
+
+/// A supervisor that says it is older, as it is after an update.
+#[test]
+fn status_says_that_the_program_on_disk_is_newer() {
+    let home = Home::new("services: {}");
+    let _ = DirBuilder::new().mode(0o700).create(home.path("run"));
+    let listener = UnixListener::bind(home.socket()).expect("a socket");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let report = r#"{"v":1,"ok":true,"data":{"version":1,"supervisor":{"pid":7,"version":"0.0.1","boot":"0","time":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","uptime_s":0,"state":"running","config":"/c","log_dir":"/l","console_dropped_lines":0},"services":[]}}"#;
+            let _ = (&stream).write_all(format!("{report}\n").as_bytes());
+        }
+    });
+    let said = home.cli(&["status"]).exits(0).out;
+    assert!(said.contains(&format!("section3 {OLD} is installed, the supervisor runs 0.0.1; `section3 self reexec`")), "{said}");
+}

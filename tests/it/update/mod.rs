@@ -1,0 +1,8 @@
+//! Self update, against a real server and real signatures of `minisign`. Needs root, for each test has an `/etc` of its own.
+
+mod accepted;
+mod beside;
+mod killed;
+mod refused;
+mod server;
+mod stand;

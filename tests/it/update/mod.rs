@@ -2,6 +2,7 @@
 
 mod accepted;
 mod beside;
+mod installer;
 mod killed;
 mod refused;
 mod server;

@@ -15,6 +15,7 @@
 //! | | [`supervision`] | decisions, pure: the state machine of a service, the set, reloads |
 //! | 3 | [`log`] | the pump thread: pipes into files, rotation, console, tail |
 //! | | [`probe`] | how a service is asked whether it is there: readiness and health |
+//! | | [`hooks`] | scripts: the events they get, the process they run in |
 //! | | `update` | signed releases: what is offered, whether to trust it, how it is put in place |
 //! | 4 | [`control`] | the two ends of the control socket |
 //! | 5 | [`daemon`] | the event loop: everything that happens, in one order |
@@ -46,6 +47,7 @@ pub mod wire;
 pub mod config;
 pub mod supervision;
 
+pub mod hooks;
 pub mod log;
 pub mod probe;
 #[cfg(feature = "update")]

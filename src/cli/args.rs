@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::exit;
+use super::verb::self_::Own;
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
 use crate::wire::{Fault, FaultCode};
@@ -98,6 +99,9 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
+    /// The program itself: replace the one that runs
+    #[command(name = "self", subcommand, after_help = after("section3 self reexec"))]
+    Own(Own),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -124,7 +128,7 @@ pub enum Verb {
     Man(Man),
 }
 
-fn after(example: &str) -> String {
+pub(super) fn after(example: &str) -> String {
     format!("Example:\n  {example}\n{}", exit::TABLE)
 }
 
@@ -318,6 +322,7 @@ impl Args {
             | Verb::Events(_)
             | Verb::Signal(_)
             | Verb::Rotate(_) => (false, true),
+            Verb::Own(own) => (false, own.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

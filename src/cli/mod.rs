@@ -74,6 +74,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Events(asked) => verb::events::run(context, &asked)?,
         Verb::Signal(asked) => verb::signal::run(context, &asked)?,
         Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
+        Verb::Own(asked) => verb::self_::run(context, &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::cycle;
 use super::element::dependencies::Wanted;
 use super::reader::{Keys, Report, Value, shown};
+use super::scripts;
 use super::service::{self, Written};
 use super::settings;
 use super::tree::Node;
@@ -12,8 +13,14 @@ use crate::spec::{Condition, Dependency, Restart, Settings, Spec};
 use crate::value::ServiceName;
 
 const TOP: Keys = Keys {
-    known: &["defaults", "services", "supervisor"],
-    foreign: &[("programs", "services"), ("processes", "services"), ("settings", "supervisor"), ("x-defaults", "defaults")],
+    known: &["defaults", "services", "hooks", "plugins", "secrets", "supervisor"],
+    foreign: &[
+        ("scripts", "hooks"),
+        ("programs", "services"),
+        ("processes", "services"),
+        ("settings", "supervisor"),
+        ("x-defaults", "defaults"),
+    ],
     rule: "a config is a map with `services`; write `services: {}` to run none",
 };
 
@@ -30,6 +37,7 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
     let section = |name: &str| fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
     let under = section("defaults").map(|value| service::defaults(value, report)).unwrap_or_default();
     let (mut settings, choice) = section("supervisor").map_or((Settings::default(), None), |value| settings::read(value, report));
+    let read = scripts::read(section("hooks"), section("plugins"), section("secrets"), report);
     let Some(value) = section("services") else {
         report.note(root.key_spot(), "no `services`; write `services: {}` to run none".to_owned(), None);
         return None;
@@ -46,6 +54,12 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
         }
         written.push((*key, service::service(value, report)));
     }
+    let advisers = under.decisions.iter().chain(written.iter().filter_map(|(_, written)| written.decisions.as_ref())).flatten();
+    for wanted in advisers.filter(|wanted| !read.names.contains(&wanted.name)) {
+        let meant = report.meant(&wanted.name, read.names.iter().map(String::as_str)).map(str::to_owned);
+        let message = format!("found `{}`; no hook or plugin of that name", shown(&wanted.name));
+        report.note(wanted.spot.clone(), message, meant.as_deref());
+    }
     let depends_on = Graph::new(&written, &under).check(report);
     if let Some(choice) = choice {
         settings.select = choice.apply(&names, report);
@@ -59,7 +73,7 @@ pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
         let command = written.command.take()?;
         services.push(written.complete(&under, name, command, depends_on));
     }
-    Some(Spec { services, settings })
+    Some(Spec { services, settings, scripts: read.scripts })
 }
 
 /// Services and what they need, by position.

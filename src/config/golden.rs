@@ -68,8 +68,9 @@ fn every_key_of_a_service_and_of_the_supervisor() {
         "services:\n  a:\n    command: [run, \"--port=${PORT}\"]\n    dir: /srv\n    restart: never\n    env: {B: 1.10}\n    \
          env_file: [x.env, /y.env]\n    clean_env: true\n    user: app:100\n    umask: 0027\n    nice: -5\n    oom_score_adj: 500\n    \
          limits: {nofile: 1024}\n    ready: {notify: systemd}\n    health: {file: /x}\n    stop_signal: INT\n    stop_grace: 1s\n    \
-         backoff: {initial: 2s}\n    log_max_size: 10M\n    log_keep: 2\n    essential: true\n  b: {command: b, depends_on: {a: completed}}\n\
-         supervisor: {console: events, log_max_size: 2M, log_keep: 3, stop_grace: 4s, exit_when: all-ended}\n",
+         backoff: {initial: 2s}\n    log_max_size: 10M\n    log_keep: 2\n    essential: true\n    decisions: [gate, 5]\n  b: {command: b, depends_on: {a: completed}}\n\
+         supervisor: {console: events, log_max_size: 2M, log_keep: 3, stop_grace: 4s, exit_when: all-ended}\n\
+         plugins: {gate: {enabled: false}, 5: {enabled: false}}\n",
         "/etc/s3/section3.yml",
         &|name| (name == "PORT").then(|| "8080".to_owned()),
     )
@@ -80,6 +81,7 @@ fn every_key_of_a_service_and_of_the_supervisor() {
     assert_eq!(a.definition.env, [("B".to_owned(), "1.10".to_owned())].into());
     assert_eq!(a.definition.env_files, [PathBuf::from("/etc/s3/x.env"), PathBuf::from("/y.env")]);
     assert!(a.definition.clean_env && a.policy.essential);
+    assert_eq!(a.policy.decisions, ["gate", "5"]);
     assert_eq!(a.definition.user, Some(User { user: Account::Name("app".to_owned()), group: Some(Account::Number(100)) }));
     assert_eq!((a.definition.umask, a.definition.nice, a.definition.oom_score_adj), (0o027, Some(-5), Some(500)));
     assert_eq!(a.definition.limits, [Limit { resource: Resource::Nofile, value: LimitValue::At(1024) }]);
@@ -99,8 +101,8 @@ fn every_key_of_a_service_and_of_the_supervisor() {
 #[test]
 fn defaults_lie_under_each_service_and_env_is_merged_by_name() {
     let spec = read(
-        "defaults: {env: {A: 1, B: 1}, umask: 077, backoff: {initial: 0s}, log_keep: 9, nice: 5}\n\
-         services:\n  a: {command: a, env: {B: 2, C: 2}, backoff: {max: 5s}}\n  b: {command: b, umask: 022}\n",
+        "defaults: {env: {A: 1, B: 1}, umask: 077, backoff: {initial: 0s}, log_keep: 9, nice: 5, decisions: [x]}\n\
+         services:\n  a: {command: a, env: {B: 2, C: 2}, backoff: {max: 5s}}\n  b: {command: b, umask: 022, decisions: []}\nplugins: {x: {enabled: false}}\n",
     )
     .expect("good");
     let [a, b] = &spec.services[..] else { panic!("two") };
@@ -111,6 +113,7 @@ fn defaults_lie_under_each_service_and_env_is_merged_by_name() {
     assert_eq!(b.policy.backoff.initial, Duration::ZERO);
     assert_eq!((a.definition.umask, b.definition.umask), (0o077, 0o022));
     assert_eq!((a.policy.log.keep, b.definition.nice), (9, Some(5)));
+    assert_eq!((a.policy.decisions.len(), b.policy.decisions.len()), (1, 0));
 }
 
 #[test]
@@ -160,10 +163,10 @@ services:
 supervisor:
   console: loud
   select: {env: PORT}
-hooks: [x.lua]
+hooks: x.lua
 ";
     let expected = "\
-F:1:1: version: unknown key `version`; allowed: `defaults`, `services`, `supervisor`
+F:1:1: version: unknown key `version`; allowed: `defaults`, `services`, `hooks`, `plugins`, `secrets`, `supervisor`
 F:3:3: defaults.command: unknown key `command`; allowed: DEFAULTS
 F:4:12: defaults.restart: found `no`; allowed: `always`, `never`, `on-crash`; did you mean `never`?
 F:7:5: services.web.comand: unknown key `comand`; allowed: `command`, `depends_on`, DEFAULTS; did you mean `command`?
@@ -184,15 +187,27 @@ F:18:20: services.e.command[1]: found `${SECRET}`; `SECRET` is not set in the su
 F:18:45: services.e.essential: found `yes`; allowed: `true`, `false`; did you mean `true`?
 F:19:3: services.f: no `command`; a service needs one
 F:21:12: supervisor.console: found `loud`; allowed: `all`, `events`, `none`
-F:23:1: hooks: unknown key `hooks`; allowed: `defaults`, `services`, `supervisor`
+F:23:8: hooks: found `x.lua`; allowed: a list of Lua files and of programs such as `{on: [crash], run: [./page.sh]}`
 and 3 more";
     let defaults = "`dir`, `restart`, `env`, `env_file`, `clean_env`, `user`, `umask`, `nice`, `oom_score_adj`, `limits`, `ready`, \
-                    `health`, `stop_signal`, `stop_grace`, `backoff`, `log_max_size`, `log_keep`, `essential`";
+                    `health`, `stop_signal`, `stop_grace`, `backoff`, `log_max_size`, `log_keep`, `essential`, \
+                    `decisions`";
     let found = said(text);
     for (found, expected) in found.lines().zip(expected.replace("DEFAULTS", defaults).lines()) {
         assert_eq!(found, expected);
     }
     assert_eq!(found, expected.replace("DEFAULTS", defaults));
+}
+
+#[test]
+fn who_advises_is_a_hook_or_a_plugin() {
+    let plugins = "plugins: {policy: {enabled: false}}";
+    assert!(read(&format!("services: {{a: {{command: x, decisions: [policy]}}}}\n{plugins}")).is_ok());
+    assert_eq!(
+        said(&format!("defaults: {{decisions: [x]}}\nservices: {{a: {{command: x, decisions: [polcy]}}}}\n{plugins}")),
+        "F:1:24: defaults.decisions[0]: found `x`; no hook or plugin of that name\n\
+         F:2:40: services.a.decisions[0]: found `polcy`; no hook or plugin of that name; did you mean `policy`?"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Floor 2: `section3.yml` -> [`Spec`], or every problem in it with its place.
 //!
 //! Two steps: what was written ([`tree`]), then what is valid ([`check`] with one file an element under [`element`]).
-//! [`source`] reads the file, everything else is pure: the environment comes in as a function. The room never fills in
-//! a default for something wrong, never starts anything and never prints.
+//! [`source`] reads the file and [`plugin`] the manifests it names, everything else is pure: the environment comes in as a
+//! function. The room never fills in a default for something wrong, never starts anything and never prints.
 //!
 //! Rules that the rest of the house may rely on:
 //! - `defaults:` lies under each service: a key that the service has wins whole (a service's `backoff: {max: 5s}`
@@ -17,8 +17,10 @@ mod check;
 mod cycle;
 mod element;
 mod expand;
+pub mod plugin;
 mod problem;
 mod reader;
+mod scripts;
 mod service;
 mod settings;
 mod source;
@@ -59,7 +61,7 @@ pub fn parse(text: &str, file: &str, env: Environment<'_>) -> Result<Spec, Probl
         let mut report = reader::Report::new(env, folder);
         let spec = check::spec(root, &mut report);
         let findings = report.into_findings();
-        spec.filter(|_| findings.list.is_empty()).ok_or(findings)
+        spec.filter(|_| findings.is_empty()).ok_or(findings)
     };
     let of_syntax = |wrong| Problems::of_syntax(file, wrong);
     // A good file is on the boot path and is read once; only a wrong one is read again for the places.

@@ -61,7 +61,7 @@ impl Problems {
 
     /// YAML that is no config.
     pub(super) fn of_text(file: &str, text: &str, findings: Findings) -> Self {
-        let Findings { mut list, mut more } = findings;
+        let Findings { mut list, mut more, elsewhere } = findings;
         list.sort_by_key(|finding| finding.spot.at);
         let mut seen = std::collections::HashSet::new();
         let mut problems = Vec::new();
@@ -73,6 +73,7 @@ impl Problems {
                 more += 1;
             }
         }
+        problems.extend(elsewhere);
         Self { problems, more }
     }
 }
@@ -157,7 +158,7 @@ mod tests {
         let mut list: Vec<_> = (0..30).map(|at| finding(at, 0, "services.a.x")).collect();
         list.extend([finding(30, 30, "services.b"), finding(31, 30, "services.b.y"), finding(32, 32, "supervisor.z")]);
         let text = " ".repeat(40);
-        let problems = Problems::of_text("f", &text, Findings { list, more: 0 });
+        let problems = Problems::of_text("f", &text, Findings { list, ..Findings::default() });
         let tail: Vec<_> = problems.problems[19..].iter().map(|p| p.path.as_str()).collect();
         assert_eq!(tail, ["services.a.x", "services.b", "supervisor.z"]);
         assert_eq!(problems.more, 11);
@@ -166,7 +167,8 @@ mod tests {
 
     #[test]
     fn programs_get_the_same_facts() {
-        let mut problems = Problems::of_text("f", "abc", Findings { list: vec![finding(2, 0, "services.a.x")], more: 0 });
+        let mut problems =
+            Problems::of_text("f", "abc", Findings { list: vec![finding(2, 0, "services.a.x")], ..Findings::default() });
         problems.problems[0].nearest = Some("y".to_owned());
         assert_eq!(
             serde_json::to_string(&problems).expect("json"),

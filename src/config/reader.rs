@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::tree::{Entry, Kind, Node};
-use super::{Environment, expand};
+use super::{Environment, Problem, Problems, expand};
 use crate::value::nearest::nearest;
 use crate::value::{ByteSize, duration};
 
@@ -39,6 +39,15 @@ pub struct Findings {
     pub list: Vec<Finding>,
     /// How many were not kept.
     pub more: usize,
+    /// What is wrong in other files that this one names.
+    pub elsewhere: Vec<Problem>,
+}
+
+impl Findings {
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.elsewhere.is_empty()
+    }
 }
 
 /// What is wrong so far, and what the elements need to know of the world.
@@ -65,6 +74,11 @@ impl<'e> Report<'e> {
         self.folder.join(path)
     }
 
+    /// The config's folder.
+    pub fn folder(&self) -> &'e Path {
+        self.folder
+    }
+
     /// The name that was probably meant among names of the file.
     pub fn meant<'n>(&mut self, word: &str, names: impl ExactSizeIterator<Item = &'n str>) -> Option<&'n str> {
         self.compared += names.len();
@@ -73,7 +87,7 @@ impl<'e> Report<'e> {
 
     /// How much is wrong so far; an element that is read while this does not change is whole.
     pub fn count(&self) -> usize {
-        self.findings.list.len() + self.findings.more
+        self.findings.list.len() + self.findings.more + self.findings.elsewhere.len()
     }
 
     /// What is wrong.
@@ -89,6 +103,12 @@ impl<'e> Report<'e> {
         } else {
             self.findings.more += 1;
         }
+    }
+
+    /// Notes what is wrong in another file.
+    pub fn elsewhere(&mut self, problems: Problems) {
+        self.findings.more += problems.more;
+        self.findings.elsewhere.extend(problems.problems);
     }
 
     /// Notes that a value is not what the rule says; returns `None` for the caller to pass on.
@@ -217,6 +237,19 @@ impl<'a> Value<'a> {
         Some(good)
     }
 
+    /// The key that it stands at; empty for an item of a list.
+    pub fn key(&self) -> &'a str {
+        self.key.map_or("", |entry| &entry.key)
+    }
+
+    /// The entries of a map with one of these keys, the first of each; nothing is noted.
+    pub fn fields_named(&'a self, keys: &[&str]) -> Vec<Value<'a>> {
+        let entries: &[Entry] = if let Node::Map(entries) = self.node { entries } else { &[] };
+        let find = |key: &&str| entries.iter().position(|entry| entry.key == **key);
+        let value = |index: usize| Value { node: &entries[index].value, parent: Some(self), key: Some(&entries[index]), index };
+        keys.iter().filter_map(find).map(value).collect()
+    }
+
     /// The entries of a map with a closed list of keys: the known ones.
     pub fn fields(&'a self, report: &mut Report<'_>, keys: &Keys) -> Option<Vec<(&'a str, Value<'a>)>> {
         let mut entries = self.entries(report, keys.rule)?;
@@ -251,6 +284,11 @@ impl<'a> Value<'a> {
                 None
             }
         }
+    }
+
+    /// Any scalar as it is spelled: what is the same in every environment.
+    pub fn plain(&self, report: &mut Report<'_>, rule: &str) -> Option<&'a str> {
+        self.spelled(report, rule)
     }
 
     /// Text that the shell expands, not section3; a number is none.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::element::{backoff, command, dependencies, environment, limits, probe, user, words};
+use super::element::{backoff, command, decisions, dependencies, environment, limits, probe, user, words};
 use super::reader::{GRACE, Keys, Report, Value};
 use super::tree::Node;
 use crate::spec::{Backoff, Command, Definition, Dependency, Health, Limit, LogLimits, Policy, Ready, Restart, Service, User};
@@ -80,6 +80,7 @@ const SERVICE: Keys = Keys {
         "log_max_size",
         "log_keep",
         "essential",
+        "decisions",
     ],
     foreign: FOREIGN,
     rule: "allowed: a map with at least `command`",
@@ -92,6 +93,8 @@ pub struct Written {
     pub command: Option<Command>,
     /// What must be there before.
     pub depends_on: Vec<dependencies::Wanted>,
+    /// The scripts that may advise; whether they exist is for who knows them to check.
+    pub decisions: Option<Vec<decisions::Wanted>>,
     dir: Option<PathBuf>,
     restart: Option<Restart>,
     env: BTreeMap<String, String>,
@@ -153,7 +156,8 @@ fn read(value: &Value<'_>, keys: &Keys, report: &mut Report<'_>) -> Written {
             "backoff" => to.backoff = backoff::read(value, report),
             "log_max_size" => to.log_max_size = value.size(report),
             "log_keep" => to.log_keep = backoff::log_keep(value, report),
-            _ => to.essential = value.truth(report),
+            "essential" => to.essential = value.truth(report),
+            _ => to.decisions = decisions::read(value, report),
         }
     }
     written
@@ -199,6 +203,11 @@ impl Written {
                 },
                 health: self.health.or_else(|| under.health.clone()),
                 essential: self.essential.or(under.essential).unwrap_or(base.essential),
+                decisions: self
+                    .decisions
+                    .as_ref()
+                    .or(under.decisions.as_ref())
+                    .map_or_else(Vec::new, |names| names.iter().map(|wanted| wanted.name.clone()).collect()),
             },
         }
     }

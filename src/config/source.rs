@@ -40,6 +40,66 @@ pub fn read(path: &Path) -> Result<String, String> {
     })
 }
 
+/// Reads a manifest.
+///
+/// # Errors
+///
+/// As of [`read`], in words that fit any file.
+pub fn read_small(path: &Path) -> Result<String, String> {
+    if !path.is_file() {
+        return Err("no such file; a plugin is a folder with a `plugin.yml` and an `init.lua`".to_owned());
+    }
+    read(path)
+}
+
+/// Looks at a script or a folder of scripts without reading it: whoever can write it runs code as us.
+///
+/// # Errors
+///
+/// That it is not there, is nothing of the kind, or that others than root and our uid could have written it.
+pub fn examine(path: &Path, kind: Kind) -> Result<(), String> {
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => format!("no such {}: {}", kind.noun(), path.display()),
+        _ => format!("{} cannot be examined: {}", path.display(), crate::sys::words::io(&error)),
+    })?;
+    let is_right = match kind {
+        Kind::File => found.is_file(),
+        Kind::Folder => found.is_dir(),
+    };
+    if !is_right {
+        return Err(format!("{} is no {}", path.display(), kind.noun()));
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    open_to_others(found.uid(), found.mode(), own).map_or(Ok(()), |why| Err(format!("{} {why}", path.display())))
+}
+
+/// What is expected at a path.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+impl Kind {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+        }
+    }
+}
+
+/// Who else could have written it, and what to do about it.
+fn open_to_others(owner: u32, mode: u32, own: u32) -> Option<String> {
+    if owner != 0 && owner != own {
+        return Some(format!("belongs to uid {owner}; only root and uid {own} may own what runs here; run `chown {own}` on it"));
+    }
+    let mode = mode & 0o7777;
+    (mode & 0o022 != 0).then(|| format!("has mode {mode:04o}, others can write it; run `chmod go-w` on it"))
+}
+
 fn unopened(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => {
@@ -94,6 +154,24 @@ mod tests {
         std::os::unix::fs::symlink(at("full"), at("link")).expect("link");
         for (name, len) in [("empty", 0), ("full", MAX_SIZE as usize), ("link", MAX_SIZE as usize)] {
             assert_eq!(read(&at(name)).map(|text| text.len()), Ok(len), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_others_could_have_written_is_refused() {
+        for (owner, mode, own, refused) in [
+            (0, 0o100_644, 1000, None),
+            (1000, 0o100_600, 1000, None),
+            (0, 0o100_755, 0, None),
+            (1000, 0o100_644, 0, Some("belongs to uid 1000")),
+            (7, 0o100_644, 1000, Some("belongs to uid 7")),
+            (0, 0o100_664, 0, Some("has mode 0664, others can write it; run `chmod go-w` on it")),
+            (0, 0o100_646, 0, Some("has mode 0646")),
+            (0, 0o041_777, 0, Some("has mode 1777")),
+        ] {
+            let said = open_to_others(owner, mode, own);
+            assert_eq!(said.is_some(), refused.is_some(), "{owner} {mode:o} {own}: {said:?}");
+            assert!(said.unwrap_or_default().starts_with(refused.unwrap_or_default()), "{owner} {mode:o} {own}");
         }
     }
 

@@ -141,7 +141,7 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
 /// Whether doing it twice is the same as doing it once.
 const fn may_be_repeated(request: &Request) -> bool {
     match request {
-        Request::Restart(_) | Request::Signal { .. } | Request::Rotate { .. } | Request::Updated(_) => false,
+        Request::Restart(_) | Request::Reexec | Request::Signal { .. } | Request::Rotate { .. } | Request::Updated(_) => false,
         Request::Reload { apply, dry_run } => *dry_run || !*apply,
         Request::Status { .. }
         | Request::Start(_)

@@ -88,6 +88,9 @@ impl Daemon {
                 Ok(logs) => self.rotate(logs, answer),
                 Err(fault) => answer.refuse(&fault),
             },
+            Request::Reexec => {
+                answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
+            }
             Request::Updated(note) => {
                 let words = |version: Option<crate::value::Version>| version.map(|version| version.to_string());
                 let kind = Kind::Update { phase: note.phase, from: words(note.from), to: words(note.to), error: note.error };
@@ -119,7 +122,7 @@ impl Daemon {
                 ok: true,
                 outcome: Outcome::Accepted,
                 state: service.word(),
-                message: None,
+                message: service.hold().map(|hold| format!("ends the hold by {}", hold.by)),
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
             tickets.push(order.wait.then(|| self.orders.ticket(number, line)));

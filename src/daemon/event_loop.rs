@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::advice::Questions;
 use super::children::Children;
 use super::clock::{Now, wait_until};
 use super::executor::Backlog;
@@ -64,6 +65,7 @@ pub struct Daemon {
     pub(super) pump: Pump,
     pub(super) ring: Ring,
     pub(super) orders: Orders,
+    pub(super) questions: Questions,
     pub(super) subscribers: Subscribers,
     pub(super) surroundings: Surroundings,
     pub(super) restrictions: Vec<String>,
@@ -94,6 +96,7 @@ impl Daemon {
             pump,
             ring: Ring::new(origin, began),
             orders: Orders::default(),
+            questions: Questions::default(),
             subscribers: Subscribers::default(),
             surroundings,
             restrictions,
@@ -188,7 +191,10 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.supervisor.deadline(), self.backlog.deadline(), self.orphan_notice_at].into_iter().flatten().min()
+        [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline(), self.orphan_notice_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn tick(&mut self, now: Now) {
@@ -206,6 +212,7 @@ impl Daemon {
         if self.backlog.unreaped {
             self.reap(now);
         }
+        self.expire_questions(now);
         self.supervisor.tick(now.moment);
         self.tick(now);
     }

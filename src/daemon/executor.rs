@@ -96,6 +96,7 @@ impl Daemon {
             }
             Action::AskReady(run) => self.ask_ready(id, run),
             Action::WatchHealth(run) => self.watch_health(id, run),
+            Action::Ask(question) => self.ask_scripts(id, question, now),
             Action::LimitLog(limits) => self.pump.limits(LogId(id.0), limits),
             Action::Tell(kind, run, actor) => {
                 let name = self.supervisor.service(id).map(|service| service.name().clone());

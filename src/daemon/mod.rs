@@ -1,6 +1,7 @@
 //! Floor 5: the supervisor at work. One event loop ([`event_loop`]) brings the outside to the pure state machine and carries
 //! out what it decides; nothing here waits for a disk, a script or a client.
 
+mod advice;
 mod boot;
 mod census;
 mod children;

@@ -173,7 +173,8 @@ impl Report {
                 if let Some(result) = results.get_mut(line) {
                     result.outcome = word;
                     result.ok = ok;
-                    result.message = message;
+                    // What it says of a hold stays, unless there is worse to say.
+                    result.message = message.or(result.message.take());
                     result.state = state.unwrap_or(State::Stopped);
                 }
             }

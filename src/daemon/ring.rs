@@ -57,9 +57,11 @@ impl Ring {
         now: Moment,
         wall: SystemTime,
     ) -> Arc<Event> {
-        if let Kind::Backoff { delay_ms, next_at, .. } = &mut kind {
-            let at = wall + std::time::Duration::from_millis(*delay_ms);
-            *next_at = Some(humantime::format_rfc3339_millis(at).to_string());
+        let at = |ms: u64| humantime::format_rfc3339_millis(wall + std::time::Duration::from_millis(ms)).to_string();
+        match &mut kind {
+            Kind::Backoff { delay_ms, next_at, .. } => *next_at = Some(at(*delay_ms)),
+            Kind::Hold { until, for_ms, .. } => *until = for_ms.map(at),
+            _ => {}
         }
         let seq = self.next_seq;
         self.next_seq += 1;

@@ -79,7 +79,7 @@ fn about(kind: &Kind) -> String {
         Kind::DaemonStopping { reason } => format!("shutting down: {reason}"),
         Kind::DaemonStop { exit_code } => format!("section3 ends with exit code {exit_code}"),
         Kind::Orphan { reaped } => format!("reaped {reaped} orphans"),
-        Kind::Hold { by, reason, until } => match until {
+        Kind::Hold { by, reason, until, .. } => match until {
             Some(until) => format!("held by {by} until {until}: {reason}"),
             None => format!("held by {by}: {reason}"),
         },

@@ -4,7 +4,7 @@ use super::clock::Now;
 use super::event_loop::Daemon;
 use crate::supervision::message::LastEnd;
 use crate::supervision::{Service, ServiceId};
-use crate::wire::{ExitView, LogView, ServiceView, State, StatusReport, SupervisorState, SupervisorView};
+use crate::wire::{ExitView, HoldView, LogView, ServiceView, State, StatusReport, SupervisorState, SupervisorView};
 
 impl Daemon {
     /// The report about the services named, or about all.
@@ -57,6 +57,11 @@ impl Daemon {
             ready: is_up.then(|| service.ready_at().is_some()),
             definition_changed: service.definition_changed(),
             waiting_for: self.supervisor.waits_for(id).iter().map(|name| name.as_str().to_owned()).collect(),
+            hold: service.hold().map(|hold| HoldView {
+                by: hold.by.to_string(),
+                reason: hold.reason.clone(),
+                until: hold.until.map(|until| now.rfc3339_at(until)),
+            }),
             log,
             health: self.watches.health(id).filter(|_| is_up),
             message: service.message().or_else(|| self.watches.message(id).filter(|_| is_up)),

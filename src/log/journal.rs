@@ -212,6 +212,12 @@ impl Journal {
         if turn.now < self.loss.again_at {
             return false;
         }
+        // Where the file was taken away, the new one has no line to end.
+        let file = self.file.check(turn.folder, turn.now).and_then(|()| self.file.open(turn.folder, turn.now));
+        if let Err(error) = file {
+            self.loss.fail(&error, turn.now);
+            return false;
+        }
         let before = self.file.position();
         let line_end = if before.is_mid_line() { "\n" } else { "" };
         let missing = self.loss.missing;

@@ -279,25 +279,36 @@ fn something_else_in_the_place_of_a_log() {
     assert_eq!(fs::read_to_string(victim).expect("read"), "keep");
 }
 
+/// A disk of 256 KiB, for as long as this lives.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// In a folder of its own, where one may be mounted here.
+    fn mount(home: &Path) -> Option<Self> {
+        let path = home.join("small");
+        fs::create_dir(&path).expect("mkdir");
+        let options = ["-t", "tmpfs", "-o", "size=256k,mode=0750", "none"];
+        let mounted = std::process::Command::new("mount").args(options).arg(&path).output();
+        if mounted.as_ref().is_ok_and(|done| done.status.success()) {
+            return Some(Self(path));
+        }
+        println!("not tested: a small tmpfs cannot be mounted here: {mounted:?}");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 /// G13: the pipe is drained all the same. G20: what is missing is said where it is missing.
 #[test]
 fn a_full_disk_costs_bytes_that_are_counted_and_nothing_else() {
     let home = tempfile::tempdir().expect("tempdir");
-    let path = home.path().join("small");
-    fs::create_dir(&path).expect("mkdir");
-    let mounted =
-        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k,mode=0750", "none"]).arg(&path).output();
-    if !mounted.as_ref().is_ok_and(|done| done.status.success()) {
-        println!("not tested: a small tmpfs cannot be mounted here: {mounted:?}");
-        return;
-    }
-    struct Mounted(PathBuf);
-    impl Drop for Mounted {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-        }
-    }
-    let _mounted = Mounted(path.clone());
+    let Some(disk) = SmallDisk::mount(home.path()) else { return };
+    let path = disk.0.clone();
     let ballast = path.join("ballast");
     fs::write(&ballast, vec![0; 100 << 10]).expect("ballast");
     let rig = Rig::at(home, path);
@@ -322,6 +333,26 @@ fn a_full_disk_costs_bytes_that_are_counted_and_nothing_else() {
     let (before, after) = text.split_once(&marker).expect("the marker");
     assert!(stream.starts_with(&before.as_bytes()[..before.len() - 1]));
     assert_eq!(&after.as_bytes()[1..], &stream[1_000_000..1_010_000]);
+}
+
+#[test]
+fn what_is_missing_is_the_first_line_of_a_new_file() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let Some(disk) = SmallDisk::mount(home.path()) else { return };
+    let rig = Rig::at(home, disk.0.clone());
+    let counters = rig.pump.open(WEB, "web", limits("1M", 5));
+    let mut into = rig.pipe(WEB, 1);
+    // One line that does not end: the file stops within it.
+    into.write_all(&[b'x'; 1_000_000]).expect("the pipe is drained whatever the disk does");
+    rig.drain(WEB, 1);
+    let lost = counters.lost_bytes();
+    fs::remove_file(rig.path.join("web.log")).expect("remove");
+    rig.skip(Duration::from_secs(5));
+    into.write_all(b"kept\n").expect("write");
+    drop(into);
+    rig.drain(WEB, 1);
+    let text = String::from_utf8(rig.read("web.log")).expect("text");
+    assert_eq!(text, format!("[section3] {lost} bytes are missing here: no space left on device\nkept\n"));
 }
 
 #[test]

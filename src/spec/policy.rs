@@ -22,6 +22,8 @@ pub struct Policy {
     pub health: Option<Health>,
     /// Whether its final end is the supervisor's.
     pub essential: bool,
+    /// The hooks and plugins that may advise on it, in the order of the file; empty: nobody is asked.
+    pub decisions: Vec<String>,
 }
 
 impl Default for Policy {
@@ -34,6 +36,7 @@ impl Default for Policy {
             log: LogLimits::default(),
             health: None,
             essential: false,
+            decisions: Vec::new(),
         }
     }
 }

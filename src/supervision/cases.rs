@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sim::definition_of;
 use super::{Action, Effect, Fact, Outcome, Remains, ServiceId, Supervisor, Ticket, Wish};
-use crate::spec::{Backoff, Condition, Dependency, ExitWhen, Policy, Restart, Selection, Service, Settings, Spec, UnknownName};
+use crate::spec::{Backoff, Condition, Dependency, ExitWhen, Policy, Restart, Selection, Service, Spec, UnknownName};
 use crate::value::{ExitStatus, Moment, ServiceName};
 use crate::wire::State as Word;
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
@@ -34,7 +34,7 @@ fn service(own: &str, needs: &[&str], policy: Policy) -> Service {
 
 fn spec(services: &[(&str, &[&str])]) -> Spec {
     let services = services.iter().map(|(own, needs)| service(own, needs, Policy::default())).collect();
-    Spec { services, settings: Settings::default() }
+    Spec { services, ..Spec::default() }
 }
 
 impl Set {
@@ -179,7 +179,7 @@ fn a_budget_of_nothing_kills_in_the_same_tick() {
 #[test]
 fn a_graceless_service_is_killed_in_the_tick_that_stops_it() {
     let policy = Policy { stop_grace: Duration::ZERO, ..Policy::default() };
-    let mut set = Set::up(&Spec { services: vec![service("web", &[], policy)], settings: Settings::default() });
+    let mut set = Set::up(&Spec { services: vec![service("web", &[], policy)], ..Spec::default() });
     set.order("web", STOP);
     set.pass(0);
     assert!(set.supervisor.deadline().is_some_and(|at| at == set.now + Duration::from_secs(2)));
@@ -278,14 +278,14 @@ fn every_ticket_of_a_reload_that_ends_in_a_shutdown_is_answered() {
     let backoff = Backoff { initial: Duration::from_secs(60), ..Backoff::default() };
     let waiting = Policy { backoff, ..Policy::default() };
     let db = service("db", &[], crash);
-    let old = Spec { services: vec![db.clone(), service("old", &[], waiting)], settings: Settings::default() };
+    let old = Spec { services: vec![db.clone(), service("old", &[], waiting)], ..Spec::default() };
     let mut set = Set::up(&old);
     set.end("db", 3);
     set.end("old", 1);
     assert_eq!((set.word("db"), set.word("old")), (Word::Failed, Word::Backoff));
     let key = service("key", &["db"], Policy { essential: true, ..Policy::default() });
     let late = service("late", &[], Policy::default());
-    let tickets = set.reload(&Spec { services: vec![db, key, late], settings: Settings::default() });
+    let tickets = set.reload(&Spec { services: vec![db, key, late], ..Spec::default() });
     assert_eq!(tickets.len(), 3);
     assert!(tickets.iter().all(|ticket| set.answer(*ticket).is_some()), "{tickets:?} {:?}", set.answers);
     assert_eq!(set.supervisor.finished(), Some(1));
@@ -339,7 +339,7 @@ fn the_end_of_an_essential_service_passes_on_its_code() {
 #[test]
 fn a_reload_to_all_ended_looks_at_once() {
     let never = Policy { restart: Restart::Never, ..Policy::default() };
-    let mut services = Spec { services: vec![service("job", &[], never)], settings: Settings::default() };
+    let mut services = Spec { services: vec![service("job", &[], never)], ..Spec::default() };
     let mut set = Set::up(&services);
     set.end("job", 4);
     assert_eq!(set.supervisor.finished(), None);
@@ -351,7 +351,7 @@ fn a_reload_to_all_ended_looks_at_once() {
 #[test]
 fn a_shutdown_keeps_the_code_of_what_had_failed_before() {
     let never = Policy { restart: Restart::Never, ..Policy::default() };
-    let mut set = Set::up(&Spec { services: vec![service("job", &[], never)], settings: Settings::default() });
+    let mut set = Set::up(&Spec { services: vec![service("job", &[], never)], ..Spec::default() });
     set.end("job", 4);
     set.shut_down();
     assert_eq!(set.supervisor.finished(), Some(4));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::spec::LogLimits;
 use crate::value::{ExitStatus, Moment, Run, Signal};
+use crate::wire::advice::{Case, Verdict};
 use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
 /// A service's number: given once, never given again, so that nothing late can reach a newer service of the same name.
@@ -20,6 +21,8 @@ pub struct Ticket(pub u64);
 pub enum Event {
     /// Somebody wants something.
     Order(Order),
+    /// A script wants it to be kept down.
+    Hold(HoldOrder),
     /// Something became true of a run. A fact of another run than the present one changes nothing.
     Fact(Run, Fact),
     /// Word about the dependencies, for a service that waits for them.
@@ -57,6 +60,32 @@ pub enum Wish {
     Kill,
     /// Launch nothing any more; what runs may go on until it is stopped or ends. The first step of a shutdown.
     Retire,
+    /// Come up again after a hold; of a service that is not held it changes nothing.
+    Release,
+}
+
+/// Somebody's wish that a service be kept down for a while. Only a script holds; an operator stops.
+#[derive(Clone, Debug)]
+pub struct HoldOrder {
+    /// Who.
+    pub actor: Actor,
+    /// Why, in a few words.
+    pub reason: String,
+    /// For how long; `None` is until it is released or started.
+    pub length: Option<Duration>,
+    /// Who is to be told when it is down.
+    pub ticket: Option<Ticket>,
+}
+
+/// What a service is kept down by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// Who holds it.
+    pub by: Actor,
+    /// Why.
+    pub reason: String,
+    /// When it starts again by itself; `None` is never.
+    pub until: Option<Moment>,
 }
 
 /// What became true of a run.
@@ -79,6 +108,41 @@ pub enum Fact {
     Exited(ExitStatus),
     /// No process of it is alive and its output is kept.
     Gone(Remains),
+    /// The scripts that were asked have answered, or there is nobody to ask. An answer to another question than the open
+    /// one changes nothing.
+    Advised {
+        /// The question's number.
+        question: u64,
+        /// The answer that won; `None`: no opinion.
+        advice: Option<Advice>,
+    },
+}
+
+/// The answer that won.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Advice {
+    /// Who gave it.
+    pub by: Actor,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// A question to the scripts that a service's `decisions` names. The service waits for the answer as
+/// [`Fact::Advised`] until the deadline and then goes on by itself; nobody else waits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Question {
+    /// +1 a question of this service.
+    pub number: u64,
+    /// The run that the answer must name: the present one, or the last one.
+    pub run: Run,
+    /// When it was asked.
+    pub asked_at: Moment,
+    /// When the service goes on without an answer.
+    pub deadline: Moment,
+    /// The longest delay, hold or drain that is obeyed; a longer one is cut to this.
+    pub most: Duration,
+    /// What the scripts are told.
+    pub case: Case,
 }
 
 /// What is known of a run when nothing is left of it.
@@ -114,6 +178,8 @@ pub enum Action {
     AskReady(Run),
     /// Begin to check the health of the run.
     WatchHealth(Run),
+    /// Ask the scripts that may advise on the service.
+    Ask(Question),
     /// Take over new log limits.
     LimitLog(LogLimits),
     /// Tell everybody what happened.

@@ -6,6 +6,7 @@
 mod cast;
 mod dice;
 mod kernel;
+mod scripts;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub(super) use self::cast::definition_of;
 use self::dice::Dice;
 use self::kernel::Kernel;
+use self::scripts::Coming;
 use self::watch::{Verdict, Watch, hold};
 use super::service::STUCK_AFTER;
 use super::{Action, Change, Effect, Fact, Outcome, Remains, Service, ServiceId, Supervisor, Target, Ticket, Wish};
@@ -45,6 +47,8 @@ struct Pending {
     id: ServiceId,
     wants: Target,
     restarts: bool,
+    holds: bool,
+    releases: bool,
     run_before: Run,
 }
 
@@ -59,6 +63,8 @@ struct Sim {
     supervisor: Supervisor,
     spec: Spec,
     kernel: Kernel,
+    answers: BTreeMap<(Moment, u64), Coming>,
+    next_answer: u64,
     watches: BTreeMap<ServiceId, Watch>,
     tickets: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
@@ -82,6 +88,8 @@ impl Sim {
             now: Moment::from_nanos(1_000_000_000),
             spec,
             kernel: Kernel::default(),
+            answers: BTreeMap::new(),
+            next_answer: 0,
             watches: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -108,7 +116,7 @@ impl Sim {
         for id in ids {
             if self.supervisor.is_selected(id) {
                 self.booting.insert(id);
-                self.watch(id).ordered_up();
+                self.watch(id).ordered_up(false);
             }
         }
         self.supervisor.boot(self.now);
@@ -149,6 +157,11 @@ impl Sim {
     fn advance(&mut self) -> Verdict {
         self.remember();
         let (fact_at, due_at) = (self.kernel.next_at(), self.supervisor.deadline());
+        if let Some(answer_at) = self.next_answer_at()
+            && fact_at.into_iter().chain(due_at).all(|at| answer_at < at || (answer_at == at && self.dice.one_in(2)))
+        {
+            return self.hand_over();
+        }
         let Some(next) = fact_at.into_iter().chain(due_at).min() else { return Ok(()) };
         let ticks = due_at == Some(next) && (fact_at != Some(next) || self.dice.one_in(2));
         self.now = self.now.max(next);
@@ -192,13 +205,14 @@ impl Sim {
     }
 
     fn interfere(&mut self) -> Verdict {
-        let next = self.kernel.next_at().into_iter().chain(self.supervisor.deadline()).min();
+        let next = self.kernel.next_at().into_iter().chain(self.supervisor.deadline()).chain(self.next_answer_at()).min();
         let room = next.map_or(Duration::from_secs(5), |next| next.since(self.now));
         if self.dice.one_in(2) {
             self.now = self.now + self.dice.ms_below(u64::try_from(room.as_millis()).unwrap_or(0));
         }
         self.remember();
-        match self.dice.below(24) {
+        match self.dice.below(28) {
+            24..=27 => self.hold_or_release(),
             0..=11 => self.give_order(),
             12..=14 => self.reload(),
             15..=18 => self.repeat_old_fact(),
@@ -220,18 +234,19 @@ impl Sim {
             5 => Wish::Restart(StartReason::Restart),
             _ => Wish::Kill,
         };
+        let actor = if self.dice.one_in(4) { Actor::Hook("y".into()) } else { OPERATOR };
         let ticket = self.new_ticket();
-        self.note(|| format!("{id:?} {wish:?} {ticket:?}"));
+        self.note(|| format!("{id:?} {wish:?} {ticket:?} by {actor}"));
         let launches = matches!(wish, Wish::Start(_) | Wish::Restart(_));
         let was_stopping = self.supervisor.is_stopping();
-        let overtaken = self.expect(ticket, id, wish);
+        let overtaken = self.expect(ticket, id, wish, &actor);
         if launches && !was_stopping {
-            self.mark_launches(id, wish);
+            self.mark_launches(id, wish, &actor);
         } else if !launches {
             self.watch(id).ordered_down(true);
             self.watch(id).kill_is_ordered |= wish == Wish::Kill;
         }
-        let accepted = self.supervisor.order(id, wish, &OPERATOR, Some(ticket), self.now).is_ok();
+        let accepted = self.supervisor.order(id, wish, &actor, Some(ticket), self.now).is_ok();
         let must_be_refused = launches && was_stopping;
         hold!(accepted != must_be_refused, "{wish:?} was accepted: {accepted}");
         if !accepted {
@@ -254,10 +269,11 @@ impl Sim {
     }
 
     /// Notes who will be launched by an order.
-    fn mark_launches(&mut self, id: ServiceId, wish: Wish) {
+    fn mark_launches(&mut self, id: ServiceId, wish: Wish, actor: &Actor) {
         let Some(service) = self.supervisor.service(id) else { return };
         let word = service.word();
-        if service.is_removed() || (matches!(wish, Wish::Start(_)) && matches!(word, Word::Running | Word::Starting)) {
+        let is_kept = service.is_kept_from(actor).is_some();
+        if is_kept || service.is_removed() || (matches!(wish, Wish::Start(_)) && matches!(word, Word::Running | Word::Starting)) {
             return;
         }
         let mut below = Vec::new();
@@ -273,10 +289,14 @@ impl Sim {
             let is_down =
                 self.supervisor.service(dependency).is_some_and(|s| s.target() == Target::Down || s.word() == Word::Failed);
             if selected && is_down {
-                self.watch(dependency).ordered_up();
+                self.watch(dependency).ordered_up(actor.is_operator());
             }
         }
-        self.watch(id).ordered_up();
+        // A script's start does not call off a question or a delay.
+        let is_asked = self.supervisor.service(id).is_some_and(Service::is_preparing);
+        if actor.is_operator() || !is_asked {
+            self.watch(id).ordered_up(actor.is_operator());
+        }
     }
 
     fn reload(&mut self) -> Verdict {
@@ -317,9 +337,9 @@ impl Sim {
                 }
             };
             let Some(ticket) = step.ticket else { continue };
-            self.expect(ticket, id, wish);
+            self.expect(ticket, id, wish, &OPERATOR);
             match wish {
-                Wish::Start(_) | Wish::Restart(_) => self.watch(id).ordered_up(),
+                Wish::Start(_) | Wish::Restart(_) => self.watch(id).ordered_up(true),
                 _ => self.watch(id).ordered_down(false),
             }
         }
@@ -442,6 +462,7 @@ impl Sim {
                 }
             }
             Action::AskReady(run) | Action::WatchHealth(run) => hold!(run == service.run(), "asks an old run"),
+            Action::Ask(question) => self.asked(id, question, &service)?,
             Action::LimitLog(_) | Action::Answer(..) | Action::Forget => {}
         }
         Ok(())
@@ -454,6 +475,11 @@ impl Sim {
         let word = service.map(Service::word);
         let is_as_wished = match (pending.wants, outcome) {
             (_, Outcome::Failed(_) | Outcome::Overtaken(_)) => true,
+            (_, Outcome::Unchanged) if pending.holds || pending.releases => true,
+            // Or a stop that had waited for this one's end came at once.
+            (_, Outcome::Done) if pending.holds => {
+                service.is_some_and(|service| service.hold().is_some()) || matches!(word, None | Some(Word::Stopped))
+            }
             (Target::Up, Outcome::Unchanged) => word == Some(Word::Running),
             (Target::Up, Outcome::Done) => matches!(word, Some(Word::Running | Word::Exited)),
             (Target::Down, Outcome::Unchanged | Outcome::Done) => matches!(word, None | Some(Word::Stopped)),
@@ -504,6 +530,7 @@ impl Sim {
 
     fn check(&mut self) -> Verdict {
         let supervisor = &self.supervisor;
+        let mut asked = Vec::new();
         for (id, service) in supervisor.services() {
             let watch = self.watches.entry(id).or_insert_with(Watch::new);
             let gone = watch.run > Run::default() && self.kernel.stage(id, watch.run) == kernel::Stage::Gone;
@@ -511,12 +538,18 @@ impl Sim {
                 watch.gone(self.kernel.ever_ran(id, watch.run)).map_err(|broken| format!("{id:?}: {broken}"))?;
             }
             watch.check(service, self.now).map_err(|broken| format!("{id:?}: {broken}"))?;
+            asked.push((id, watch.asked_until()));
             if service.word() == Word::Running || service.is_settled() {
                 self.booting.remove(&id);
             }
             hold!(!service.is_removed() || !service.is_settled(), "{id:?} was removed, is down and not forgotten");
             if service.word() == Word::Waiting {
                 self.waits_for_a_reason(id, service)?;
+            }
+        }
+        for (id, until) in asked {
+            if let Some(service) = self.supervisor.service(id) {
+                self.is_asking_in_time(service, until).map_err(|broken| format!("{id:?}: {broken}"))?;
             }
         }
         self.booting.retain(|id| self.supervisor.service(*id).is_some());
@@ -526,6 +559,8 @@ impl Sim {
             };
             let word = service.word();
             let has_reason = match pending.wants {
+                Target::Up if pending.holds => word == Word::Stopping && service.hold().is_some() && !service.is_stuck(),
+                Target::Up if service.hold().is_some() => false,
                 Target::Up => matches!(word, Word::Waiting | Word::Starting | Word::Stopping | Word::Backoff),
                 Target::Down => (word == Word::Stopping && !service.is_stuck()) || self.is_held_for_a_reason(pending.id),
             };
@@ -541,6 +576,9 @@ impl Sim {
 
     fn waits_for_a_reason(&self, id: ServiceId, service: &Service) -> Verdict {
         hold!(self.shutdown.is_none(), "{id:?} waits during the shutdown");
+        if service.hold().is_some() || service.is_preparing() {
+            return Ok(());
+        }
         let mut waits = false;
         for dependency in &service.spec().definition.depends_on {
             let Some(dep) = self.supervisor.id(dependency.name.as_str()) else { continue };
@@ -589,14 +627,16 @@ impl Sim {
     }
 
     /// Registers a ticket; the answer is those that it overtakes.
-    fn expect(&mut self, ticket: Ticket, id: ServiceId, wish: Wish) -> Vec<Ticket> {
+    fn expect(&mut self, ticket: Ticket, id: ServiceId, wish: Wish, actor: &Actor) -> Vec<Ticket> {
         let wants = if matches!(wish, Wish::Start(_) | Wish::Restart(_)) { Target::Up } else { Target::Down };
         let service = self.before.get(&id);
-        let is_refused = wants == Target::Up && service.is_some_and(Service::is_removed);
-        let opposite = self.tickets.iter().filter(|(_, pending)| pending.id == id && pending.wants != wants);
+        let is_kept = |service: &Service| service.is_removed() || service.is_kept_from(actor).is_some();
+        let is_refused = wants == Target::Up && service.is_some_and(is_kept);
+        let opposite = self.tickets.iter().filter(|(_, pending)| pending.id == id && (pending.holds || pending.wants != wants));
         let overtaken = if is_refused { Vec::new() } else { opposite.map(|(ticket, _)| *ticket).collect() };
         let run_before = service.map(Service::run).unwrap_or_default();
-        self.tickets.insert(ticket, Pending { id, wants, restarts: matches!(wish, Wish::Restart(_)), run_before });
+        let restarts = matches!(wish, Wish::Restart(_));
+        self.tickets.insert(ticket, Pending { id, wants, restarts, holds: false, releases: false, run_before });
         overtaken
     }
 }

@@ -1,5 +1,6 @@
 //! Stops of several services: dependents first. The shutdown is the largest of them.
 
+use super::advice::SHUTDOWN_RESERVE;
 use super::message::{Action, Effect, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{STUCK_AFTER, Target};
 use super::supervisor::{Phase, Supervisor, order};
@@ -98,6 +99,11 @@ impl Supervisor {
         let needed = self.graph.above(id).into_iter().any(|dependent| self.is_moving(dependent));
         if needed || !self.is_moving(id) {
             return;
+        }
+        if kill_at.since(now) < SHUTDOWN_RESERVE
+            && let Some(service) = self.services.get_mut(&id)
+        {
+            service.hush();
         }
         let levels = self.graph.levels_below(id, |below| self.is_moving(below)) + 1;
         let within = kill_at.since(now) / levels;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::graph::Graph;
-use super::message::{Action, Effect, Event, Fact, Gate, Order, Outcome, ServiceId, Ticket, Wish};
+use super::message::{Action, Effect, Event, Fact, Gate, HoldOrder, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{Service, Target};
 use crate::spec::{Condition, ExitWhen, Settings, Spec};
 use crate::value::{Moment, Run, ServiceName, duration};
@@ -159,7 +159,7 @@ impl Supervisor {
         ticket: Option<Ticket>,
         now: Moment,
     ) -> Result<(), ShuttingDown> {
-        let launches = matches!(wish, Wish::Start(_) | Wish::Restart(_));
+        let launches = matches!(wish, Wish::Start(_) | Wish::Restart(_) | Wish::Release);
         if launches && self.is_stopping() {
             return Err(ShuttingDown);
         }
@@ -169,12 +169,14 @@ impl Supervisor {
             self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, outcome))));
             return Ok(());
         }
-        // A launch of what a reload removed is refused below, and must not take back its stop.
-        if !launches || !self.services.get(&id).is_some_and(Service::is_removed) {
+        // A launch of what a reload removed, or a script keeps down, is refused below, and must not take back its stop.
+        let is_refused =
+            self.services.get(&id).is_some_and(|service| service.is_removed() || service.is_kept_from(actor).is_some());
+        if !launches || (!is_refused && wish != Wish::Release) {
             self.drop_held(id, actor);
         }
         let mut events = Vec::new();
-        if self.brings_dependencies(id, wish) {
+        if !is_refused && self.brings_dependencies(id, wish) {
             for dependency in self.graph.below(id) {
                 let needed = self.is_selected(dependency)
                     && self
@@ -194,6 +196,26 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Keeps a service down for a while, on behalf of a script: one that runs is stopped, and it starts again by itself when
+    /// the hold is over. An operator's start ends it, and so does [`Wish::Release`]. What is stopped, or being stopped, stays
+    /// as it is: `Unchanged`.
+    ///
+    /// # Errors
+    ///
+    /// During a shutdown.
+    pub fn hold(&mut self, id: ServiceId, order: HoldOrder, now: Moment) -> Result<(), ShuttingDown> {
+        if self.is_stopping() {
+            return Err(ShuttingDown);
+        }
+        // Its stop waits for the stops of those that need it, or it was forgotten a moment ago.
+        if self.is_held(id) || !self.services.contains_key(&id) {
+            self.effects.extend(order.ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, Outcome::Unchanged))));
+            return Ok(());
+        }
+        self.tell(id, Event::Hold(order), now);
+        Ok(())
+    }
+
     /// Nobody waits behind this ticket any more.
     pub fn drop_ticket(&mut self, ticket: Ticket) {
         for service in self.services.values_mut() {
@@ -208,7 +230,8 @@ impl Supervisor {
             Wish::Start(StartReason::Reload) | Wish::Restart(StartReason::Reload) => false,
             Wish::Start(_) => !matches!(service.word(), Word::Running | Word::Starting),
             Wish::Restart(_) => true,
-            Wish::Stop { .. } | Wish::Kill | Wish::Retire => false,
+            // It was up, or on its way there, with all it needs.
+            Wish::Release | Wish::Stop { .. } | Wish::Kill | Wish::Retire => false,
         }
     }
 
@@ -339,7 +362,9 @@ impl Supervisor {
             self.order.retain(|other| *other != id);
             self.deadlines.retain(|(_, other)| *other != id);
             self.waiting.remove(&id);
-            self.held.remove(&id);
+            // Its stop had not been handed to it: it ended by itself, and is as down as was wished.
+            let ticket = self.held.remove(&id).and_then(|held| held.ticket);
+            self.effects.extend(ticket.map(|ticket| Effect::Service(id, Action::Answer(ticket, Outcome::Done))));
             self.link();
         }
     }

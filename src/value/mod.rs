@@ -3,6 +3,7 @@
 pub mod bytes;
 pub mod duration;
 pub mod exit;
+pub mod glob;
 pub mod moment;
 pub mod name;
 pub mod nearest;
@@ -14,6 +15,7 @@ pub mod version;
 
 pub use bytes::ByteSize;
 pub use exit::ExitStatus;
+pub use glob::Glob;
 pub use moment::Moment;
 pub use name::ServiceName;
 pub use run::Run;

@@ -3,6 +3,7 @@
 //! The same JSON goes to `section3 events`, to hooks and to webhooks. Units are in the field names; what is absent is
 //! absent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -51,6 +52,20 @@ pub enum Actor {
     Plugin(Arc<str>),
 }
 
+impl Actor {
+    /// Whether it is somebody outside: a client, or who sent a signal.
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Signal(_))
+    }
+
+    /// Whether it is a hook or a plugin.
+    #[must_use]
+    pub const fn is_script(&self) -> bool {
+        matches!(self, Self::Hook(_) | Self::Plugin(_))
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,7 +79,7 @@ impl fmt::Display for Actor {
 }
 
 /// How much an event matters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the usual scale")]
 pub enum Severity {
@@ -333,9 +348,12 @@ pub enum Kind {
         /// `hook:NAME` or `plugin:NAME`.
         by: String,
         reason: String,
-        /// RFC 3339; absent where only `start` or `release` ends it.
+        /// RFC 3339; absent where only `start` or `release` ends it; filled in where the wall clock is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<String>,
+        /// How long from now; told as `until`.
+        #[serde(skip)]
+        for_ms: Option<u64>,
     },
     HookFailed(HookFault),
     HookDisabled(HookFault),
@@ -452,6 +470,39 @@ pub enum RotateReason {
 }
 
 impl Kind {
+    /// Its name, as in `type`.
+    #[must_use]
+    pub fn name(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Start { .. } => "start",
+            Self::Ready { .. } => "ready",
+            Self::Exit(_) => "exit",
+            Self::Crash { .. } => "crash",
+            Self::Backoff { .. } => "backoff",
+            Self::Recovered { .. } => "recovered",
+            Self::GaveUp { .. } => "gave_up",
+            Self::Stopping { .. } => "stopping",
+            Self::Stop { .. } => "stop",
+            Self::Health { .. } => "health",
+            Self::Rotate { .. } => "rotate",
+            Self::LogDropped { .. } => "log_dropped",
+            Self::Reload { .. } => "reload",
+            Self::ReloadFailed { .. } => "reload_failed",
+            Self::DaemonStart { .. } => "daemon_start",
+            Self::DaemonReady { .. } => "daemon_ready",
+            Self::DaemonStopping { .. } => "daemon_stopping",
+            Self::DaemonStop { .. } => "daemon_stop",
+            Self::Orphan { .. } => "orphan",
+            Self::Hold { .. } => "hold",
+            Self::HookFailed(_) => "hook_failed",
+            Self::HookDisabled(_) => "hook_disabled",
+            Self::Decision { .. } => "decision",
+            Self::Update { .. } => "update",
+            Self::Custom { name, .. } => return Cow::Owned(format!("custom.{name}")),
+            Self::Stuck { .. } => "stuck",
+        })
+    }
+
     /// How many occurrences it stands for.
     #[must_use]
     pub const fn count(&self) -> u32 {

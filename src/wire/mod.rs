@@ -1,5 +1,7 @@
 //! Floor 1: what travels. Pure bytes and types, versioned; no descriptor is touched here.
 
+pub mod advice;
+pub mod catalog;
 pub mod escape;
 pub mod event;
 pub mod fault;
@@ -17,9 +19,9 @@ pub use fault::{Fault, FaultCode};
 pub use note::UpdateNote;
 pub use reply::Reply;
 pub use report::{
-    Change, OrderReport, OrderResult, Outcome, ProgramReport, ReloadReport, ReloadResult, RotateReport, RotateResult,
-    SignalReport, TailItem, VersionReport, WaitReport,
+    Change, OrderReport, OrderResult, Outcome, ProgramReport, ReexecReport, ReloadReport, ReloadResult, RotateReport,
+    RotateResult, SignalReport, TailItem, VersionReport, WaitReport,
 };
 pub use request::{Form, LogName, Order, Request};
 pub use state::State;
-pub use view::{ExitView, HealthView, LogView, ServiceView, StatusReport, SupervisorState, SupervisorView};
+pub use view::{ExitView, HealthView, HoldView, LogView, ServiceView, StatusReport, SupervisorState, SupervisorView};

@@ -84,10 +84,10 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
             line.read(words)?;
             Ok(Request::Rotate { logs: some_logs(&line.names)? })
         }
-        "version" => {
+        "version" | "reexec" => {
             line.read(words)?;
             line.exactly(0)?;
-            Ok(Request::Version)
+            Ok(if verb == "version" { Request::Version } else { Request::Reexec })
         }
         "updated" => Err(usage("`updated` is spoken in JSON only").with_hint("`section3 self update` updates")),
         _ => Err(unknown_op(verb)),
@@ -236,6 +236,7 @@ mod tests {
             ("signal web HUP", Request::Signal { name: name("web"), signal: Signal::HUP }),
             ("rotate web section3", Request::Rotate { logs: vec![web, LogName::Supervisor] }),
             ("version", Request::Version),
+            ("reexec", Request::Reexec),
         ] {
             assert_eq!(Request::decode(line.as_bytes()), (Form::Plain, Ok(request)), "{line:?}");
         }
@@ -267,6 +268,7 @@ mod tests {
             ("tail ../../etc/shadow", "no such service"),
             ("reload now", "`reload` does not take `now`"),
             ("version 2", "does not take"),
+            ("reexec --force", "has no option `--force`"),
             ("updated", "in JSON only"),
             ("events web", "does not take `web`"),
             ("wait web", "needs a state"),

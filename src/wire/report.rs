@@ -169,6 +169,17 @@ pub struct VersionReport {
     pub pid: u32,
 }
 
+/// The answer to `reexec`, given by the program that runs from now on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReexecReport {
+    /// The version that ran before.
+    pub from: String,
+    /// The version that runs now.
+    pub to: String,
+    /// The process id, which is what it was.
+    pub pid: u32,
+}
+
 /// One line of a log, or the word that a log has none.
 ///
 /// A line travels as `line` where it is UTF-8 and as `line_hex` where it is not, so that no byte is changed on the

@@ -94,6 +94,9 @@ pub enum Request {
     },
     /// Which version runs.
     Version,
+    /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
+    /// has taken over, or by the old one with the reason why it goes on.
+    Reexec,
     /// What became of an update of the program on disk. Answered as [`Request::Version`].
     Updated(UpdateNote),
 }
@@ -130,8 +133,9 @@ impl LogName {
 }
 
 /// Every op of the protocol. All but `updated` are verbs of the plain form too.
-pub const OPS: [&str; 12] =
-    ["status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "updated"];
+pub const OPS: [&str; 13] = [
+    "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "reexec", "updated",
+];
 
 impl Request {
     /// Reads one request line, with or without its line end, and says which form it has.
@@ -186,6 +190,7 @@ impl Request {
             Self::Signal { .. } => "signal",
             Self::Rotate { .. } => "rotate",
             Self::Version => "version",
+            Self::Reexec => "reexec",
             Self::Updated(_) => "updated",
         }
     }
@@ -204,7 +209,7 @@ impl Request {
             Self::Events { lines, follow } => json!({"lines": lines, "follow": follow}),
             Self::Signal { name, signal } => json!({"name": name, "signal": signal}),
             Self::Rotate { logs } => json!({"names": logs_of(logs)}),
-            Self::Version => json!({}),
+            Self::Version | Self::Reexec => json!({}),
             Self::Updated(note) => note.args(),
         }
     }
@@ -249,6 +254,7 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
         "signal" => Request::Signal { name: service(&args.word("name")?)?, signal: signal(&args.word("signal")?)? },
         "rotate" => Request::Rotate { logs: some_logs(&args.words("names")?)? },
         "version" => Request::Version,
+        "reexec" => Request::Reexec,
         "updated" => Request::Updated(UpdateNote::decode(&mut args)?),
         _ => return Err(unknown_op(&op)),
     };

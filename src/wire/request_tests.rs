@@ -28,6 +28,7 @@ fn every_request() -> Vec<Request> {
         Request::Signal { name: name("web"), signal: Signal::HUP },
         Request::Rotate { logs: vec![LogName::Service(name("web"))] },
         Request::Version,
+        Request::Reexec,
         Request::Updated(UpdateNote::new(UpdatePhase::Applied, version("0.1.0"), version("0.2.0"), None)),
         Request::Updated(UpdateNote::new(UpdatePhase::Failed, version("0.1.0"), None, Some("no room\x1b"))),
     ]

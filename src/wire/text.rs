@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::escape::{log_line, one_line};
 use super::{
-    ExitView, HealthView, OrderResult, Outcome, ReloadReport, ReloadResult, RotateResult, ServiceView, SignalReport, State,
-    StatusReport, SupervisorState, TailItem, VersionReport, WaitReport,
+    ExitView, HealthView, HoldView, OrderResult, Outcome, ReexecReport, ReloadReport, ReloadResult, RotateResult, ServiceView,
+    SignalReport, State, StatusReport, SupervisorState, TailItem, VersionReport, WaitReport,
 };
 use crate::value::duration::Human;
 
@@ -88,6 +88,8 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
             words.extend(crashes);
         }
         State::Waiting => {
+            words.extend(service.hold.as_ref().map(hold));
+            words.extend(next_start(service, now));
             if !service.waiting_for.is_empty() {
                 words.push(format!("waiting for {}", one_line(&service.waiting_for.join(", "))));
             }
@@ -95,10 +97,7 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
         State::Backoff => {
             words.extend(exit);
             words.extend(crashes);
-            words.extend(service.next_start_at.as_deref().and_then(|at| Some((at, now?))).and_then(|(at, now)| {
-                let at = humantime::parse_rfc3339_weak(at).ok()?;
-                Some(format!("next start in {}", human(at.duration_since(now).unwrap_or_default())))
-            }));
+            words.extend(next_start(service, now));
         }
         State::Exited | State::Failed => {
             words.extend(exit);
@@ -126,6 +125,18 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
     words.extend(message.filter(|message| !words.contains(message)));
     words.retain(|word| !word.is_empty());
     words
+}
+
+fn next_start(service: &ServiceView, now: Option<SystemTime>) -> Option<String> {
+    let at = humantime::parse_rfc3339_weak(service.next_start_at.as_deref()?).ok()?;
+    Some(format!("next start in {}", human(at.duration_since(now?).unwrap_or_default())))
+}
+
+/// `held by hook:policy until 2026-01-01T00:00:00.000Z: bad configuration`.
+fn hold(hold: &HoldView) -> String {
+    let until = hold.until.as_ref().map_or_else(String::new, |until| format!(" until {}", one_line(until)));
+    let reason = if hold.reason.is_empty() { String::new() } else { format!(": {}", one_line(&hold.reason)) };
+    format!("held by {}{until}{reason}", one_line(&hold.by))
 }
 
 fn exit(exit: &ExitView) -> String {
@@ -222,6 +233,13 @@ pub fn wait(report: &WaitReport, paint: Paint) -> String {
 #[must_use]
 pub fn signal(report: &SignalReport) -> String {
     format!("{}: sent {} to PID {}\n", one_line(&report.name), report.signal, report.pid)
+}
+
+/// What a replacement of the running program did.
+#[must_use]
+pub fn reexec(report: &ReexecReport) -> String {
+    let (from, to) = (one_line(&report.from), one_line(&report.to));
+    format!("section3 {to} took over from {from} (PID {}), every service goes on\n", report.pid)
 }
 
 /// The version that runs.

@@ -93,6 +93,9 @@ pub struct ServiceView {
     /// The services it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting_for: Vec<String>,
+    /// What keeps it down, or will as soon as it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldView>,
     /// Its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogView>,
@@ -119,10 +122,23 @@ impl ServiceView {
             health: None,
             definition_changed: false,
             waiting_for: Vec::new(),
+            hold: None,
             log: None,
             message: None,
         }
     }
+}
+
+/// A script keeps a service down.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Who: `hook:NAME` or `plugin:NAME`.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it starts again by itself. RFC 3339, UTC. Absent where only `start` or a release ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// How a run ended: `code`, or `signal`.
@@ -205,6 +221,7 @@ mod tests {
             health: Some(HealthView::Unhealthy),
             definition_changed: true,
             waiting_for: vec!["db".into()],
+            hold: Some(HoldView { by: "hook:gate".into(), reason: "no".into(), until: Some("2025-01-02T04:05:05Z".into()) }),
             log: Some(LogView { path: "/var/log/section3/web.log".into(), size: 10, lost_bytes: 0 }),
             message: Some("warm".into()),
             ..ServiceView::new("web", State::Running)
@@ -216,7 +233,7 @@ mod tests {
                 r#"{"name":"web","state":"running","pid":77,"run":3,"since":"2025-01-02T03:04:05Z","uptime_s":9,"crashes":2,"#,
                 r#""last_exit":{"signal":"SIGKILL","core":true,"at":"2025-01-02T03:04:04Z","uptime_s":60},"#,
                 r#""next_start_at":"2025-01-02T03:05:05Z","ready":true,"health":"unhealthy","definition_changed":true,"#,
-                r#""waiting_for":["db"],"log":{"path":"/var/log/section3/web.log","size":10,"lost_bytes":0},"message":"warm"}"#
+                r#""waiting_for":["db"],"hold":{"by":"hook:gate","reason":"no","until":"2025-01-02T04:05:05Z"},"log":{"path":"/var/log/section3/web.log","size":10,"lost_bytes":0},"message":"warm"}"#
             )
         );
         assert_eq!(serde_json::from_str::<ServiceView>(&text).unwrap(), view);

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// The longest wait for one command; a loaded machine needs seconds at most.
-const LIMIT: Duration = Duration::from_secs(60);
+/// The longest wait for one command: far beyond what a loaded machine needs.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs `docker` to its end; what it says and its exit code.
 #[track_caller]
@@ -259,11 +259,11 @@ fn g38_ten_thousand_orphans_leave_no_zombie() {
     restart: never
 ";
     let container = Container::start(config, &[]);
-    container.section3(&["wait", "orphans", "--for", "exited", "--timeout", "50s"]);
+    container.section3(&["wait", "orphans", "--for", "exited", "--timeout", "280s"]);
     // The last one may have died just now: each answer of the supervisor is one more turn of its loop.
     let count = "grep -l '^State:.*zombie' /proc/[0-9]*/status 2>/dev/null | grep -c . ; :";
     let mut left = String::new();
-    for _ in 0..50 {
+    for _ in 0..1000 {
         container.section3(&["status"]);
         left = container.sh(count);
         if left.trim() == "0" {
@@ -327,7 +327,8 @@ fn a_bundle_is_narrowed_and_outlives_one_of_its_daemons() {
     container.section3(&["wait", "egress", "--for", "failed"]);
     assert!(container.section3(&["status", "pipelock"]).contains("running"));
     // The last one ends well, and the one that did not is not hidden by it.
-    container.section3(&["signal", "pipelock", "KILL"]);
+    // The client may be ended by the end of the container that it brings about.
+    docker(&["exec", &container.id, "/section3", "signal", "pipelock", "KILL"]);
     assert_eq!(container.ends(), 139);
     let logs = container.logs();
     for name in ["egress", "pipelock"] {

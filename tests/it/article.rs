@@ -1,14 +1,9 @@
 //! The example everybody starts from, with a web server and a shell worker in the two places.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use crate::support::{Daemon, Home, Launch};
-
-/// A port that nobody else has at the moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
-}
+use crate::support::{Daemon, Home, Launch, Port};
 
 fn config(port: u16, dir: &std::path::Path) -> String {
     format!(
@@ -32,7 +27,8 @@ services:
 #[test]
 fn it_runs_is_seen_is_followed_and_ends() {
     let home = Home::new("");
-    let port = free_port();
+    let reserved = Port::free();
+    let port = reserved.number();
     home.configure(&config(port, &home.path("")));
     std::fs::write(home.path("index.html"), "hello").expect("a page");
     let mut daemon: Daemon = Launch::new(home).start();

@@ -1,9 +1,11 @@
 //! Health: what is asked of a running service, and what a row of bad answers leads to.
 //! The check is a scripted child here: each question is one that comes in, and answers when it is told to.
 
+use crate::support::deadline::Deadline;
 use crate::support::events::Events;
+use crate::support::process::describe;
 use crate::support::stage::Actor;
-use crate::support::{Daemon, Home, Launch};
+use crate::support::{Daemon, Home, Launch, Port};
 
 fn config(health: &str) -> String {
     format!(
@@ -85,20 +87,24 @@ fn without_an_action_it_is_only_told() {
 #[test]
 fn a_check_that_hangs_costs_nothing_but_itself() {
     let config = "services:
-  web: {command: @web, backoff: {initial: 60s}, health: {exec: @check, interval: 10ms, timeout: 300ms, failures: 1}}
-  other: {command: @other, health: {exec: @fine, interval: 10ms}}
+  web: {command: @web, backoff: {initial: 60s}, health: {exec: exec sleep 98765, interval: 10ms, timeout: 300ms, failures: 1}}
+  other: {command: @other, health: {exec: @fine, interval: 10ms, timeout: 1h}}
 ";
     let mut daemon = Daemon::start(config);
     let mut events = daemon.events();
-    let mut check = daemon.stage.actor("check");
     for _ in 0..5 {
         daemon.stage.actor("fine").tell("exit 0");
     }
     let event = events.until_that("unhealthy", |e| e["type"] == "health" && e["data"]["to"] == "unhealthy");
     assert!(event["data"]["output"].to_string().contains("no answer within 300ms"), "{event}");
-    check.dies();
     events.until("backoff", "web");
     assert_eq!(daemon.status("other")["health"], "healthy");
+    // It is killed, and a moment later it is gone.
+    let deadline = Deadline::new();
+    while daemon.processes().into_iter().any(|pid| describe(pid).contains("sleep 98765")) {
+        assert!(!deadline.is_over(), "the check is not ended");
+        daemon.answers();
+    }
     assert!(!events.seen().iter().any(|e| e["type"] == "orphan"), "a check is no orphan");
 }
 
@@ -113,12 +119,12 @@ fn a_stop_ends_a_check_that_hangs() {
 
 #[test]
 fn a_reload_changes_the_check_at_once() {
-    let mut daemon = Daemon::start("services: {web: {command: @web, health: {exec: @check, interval: 1h}}}");
+    let mut daemon = Daemon::start("services: {web: {command: @web, health: {exec: @check, interval: 1h, timeout: 1h}}}");
     let mut events = daemon.events();
     let web = daemon.stage.actor("web");
     next_question(&mut daemon).tell("exit 0");
     events.until("health", "web");
-    daemon.configure("services: {web: {command: @web, health: {exec: @another, interval: 1h}}}");
+    daemon.configure("services: {web: {command: @web, health: {exec: @another, interval: 1h, timeout: 1h}}}");
     daemon.cli(&["reload"]).exits(0);
     let mut another = daemon.stage.actor("another");
     assert_eq!(daemon.status("web")["health"], "unknown");
@@ -132,7 +138,8 @@ fn a_reload_changes_the_check_at_once() {
 #[test]
 fn a_web_server_that_answers_500_is_restarted() {
     let home = Home::new("");
-    let (dir, port) = (home.path("www"), crate::article::free_port());
+    let (dir, reserved) = (home.path("www"), Port::free());
+    let port = reserved.number();
     std::fs::create_dir_all(&dir).expect("a folder");
     std::fs::write(dir.join("health"), "fine").expect("a page");
     home.configure(&format!(
@@ -140,7 +147,7 @@ fn a_web_server_that_answers_500_is_restarted() {
   web:
     command: busybox httpd -f -p 127.0.0.1:{port} -h {}
     ready: {{tcp: '127.0.0.1:{port}', interval: 10ms}}
-    health: {{http: 'http://127.0.0.1:{port}/health', interval: 10ms, failures: 2}}
+    health: {{http: 'http://127.0.0.1:{port}/health', interval: 10ms, timeout: 1h, failures: 2}}
     backoff: {{initial: 10ms}}
 ",
         dir.display()

@@ -156,10 +156,11 @@ fn an_environment_file_is_read_at_each_launch_and_its_values_stay_secret() {
     let crash = events.until("crash", "web");
     assert_eq!(crash["data"]["stage"], "env_file");
     assert!(crash["data"]["message"].to_string().contains("vars"), "{crash}");
-    fs::write(&file, "TOKEN=sesame-two\nsesame-four\n").expect("an env file");
+    // It is being read all the time from here on.
+    daemon.replace(&file, "TOKEN=sesame-two\nsesame-four\n");
     let crash = events.until_that("its line", |e| e["type"] == "crash" && e["data"]["message"].to_string().contains("vars:2"));
     assert_eq!(crash["data"]["stage"], "env_file");
-    fs::write(&file, "TOKEN=sesame-five\n").expect("an env file");
+    daemon.replace(&file, "TOKEN=sesame-five\n");
     events.until("ready", "web");
 
     // Its own output is its own affair; everything else is ours.

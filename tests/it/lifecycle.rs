@@ -145,12 +145,20 @@ fn not_ready_in_time_is_a_crash() {
 
 #[test]
 fn an_unhealthy_service_is_restarted() {
-    let config = "services: {web: {command: @web, backoff: {initial: 10ms},
-        health: {exec: [test, '!', -e, /dev/null], interval: 20ms, timeout: 5s, failures: 2}}}";
-    let mut daemon = Daemon::start(config);
+    let home = Home::new("");
+    let ill = home.path("ill");
+    home.configure(&format!(
+        "services: {{web: {{command: @web, backoff: {{initial: 10ms}},
+           health: {{exec: [test, '!', -e, {}], interval: 20ms, timeout: 1h, failures: 2}}}}}}",
+        ill.display()
+    ));
+    let mut daemon = Launch::new(home).start();
     let mut events = daemon.events();
-    daemon.stage.actor("web").dies();
-    events.until("health", "web");
+    let mut first = daemon.stage.actor("web");
+    std::fs::write(&ill, "").expect("a file");
+    first.dies();
+    events.until_that("unhealthy", |e| e["type"] == "health" && e["data"]["to"] == "unhealthy");
+    std::fs::remove_file(&ill).expect("the file");
     daemon.stage.actor("web");
 }
 

@@ -5,6 +5,7 @@
 //! of a command. Nothing sleeps and nothing measures time; short durations are written into the YAML.
 //! A test that guards against a known fault of an earlier supervisor carries its number in its name or its comment: `g13_...`, `G13: ...`. What needs root is in `root` and `update`.
 
+mod advice;
 mod article;
 mod bundle;
 mod check;

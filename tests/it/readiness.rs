@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::article::free_port;
 use crate::support::deadline::Deadline;
-use crate::support::process::descriptors;
-use crate::support::{Daemon, Home, Launch};
+use crate::support::process::{describe, descriptors};
+use crate::support::{Daemon, Home, Launch, Port};
 
 /// The value of a variable that a process was started with.
 fn variable(pid: i32, name: &str) -> String {
@@ -143,15 +142,17 @@ fn a_command_is_asked_as_the_service_would_ask() {
 
 #[test]
 fn a_question_that_hangs_ends_with_all_its_processes() {
-    let config = "services: {web: {command: @web, ready: {exec: @check, timeout: 300ms}, backoff: {initial: 60s}}}";
-    let mut daemon = Daemon::start(config);
-    let mut check = daemon.stage.actor("check");
-    check.does("spawn member");
-    check.does("ignore TERM");
-    let mut member = daemon.stage.actor("member");
+    let line = "trap \"\" TERM; sleep 98765 & sleep 98765; true";
+    let daemon = Daemon::start(&format!(
+        "services: {{web: {{command: @web, ready: {{exec: '{line}', timeout: 300ms}}, backoff: {{initial: 60s}}}}}}"
+    ));
     daemon.cli(&["wait", "web", "--for", "backoff"]).exits(0);
-    check.dies();
-    member.dies();
+    // They are killed, and a moment later they are gone.
+    let deadline = Deadline::new();
+    while daemon.processes().into_iter().any(|pid| describe(pid).contains("sleep 98765")) {
+        assert!(!deadline.is_over(), "the question is not ended");
+        daemon.answers();
+    }
 }
 
 #[test]
@@ -159,9 +160,10 @@ fn a_stop_ends_the_question_too() {
     let mut daemon = Daemon::start("services: {web: {command: @web, ready: {exec: @check}}}");
     let mut check = daemon.stage.actor("check");
     check.does("daemonize far");
+    let mut far = daemon.stage.actor("far");
     daemon.cli(&["stop", "web"]).exits(0);
     check.dies();
-    daemon.stage.actor("far").dies();
+    far.dies();
 }
 
 #[test]
@@ -201,7 +203,8 @@ fn moody_server(dir: &std::path::Path, port: u16) -> String {
 #[test]
 fn a_chain_starts_in_order_and_stops_in_reverse() {
     let home = Home::new("");
-    let (dir, port) = (home.path("www"), free_port());
+    let (dir, reserved) = (home.path("www"), Port::free());
+    let port = reserved.number();
     let server = moody_server(&dir, port);
     home.configure(&format!(
         "services:
@@ -262,14 +265,17 @@ fn what_needs_a_failed_step_says_so() {
 
 #[test]
 fn nobody_at_the_port_is_not_ready_in_time() {
-    let port = free_port();
-    let config = format!(
-        "services: {{web: {{command: @web, ready: {{tcp: 'localhost:{port}', interval: 10ms, timeout: 300ms}}, restart: never}}}}"
-    );
-    let mut daemon = Daemon::start(&config);
-    daemon.stage.actor("web");
-    until_message(&daemon, "web", "connection refused");
-    daemon.cli(&["wait", "web", "--for", "failed"]).exits(0);
+    let reserved = Port::free();
+    let ready = format!("tcp: 'localhost:{}', interval: 10ms", reserved.number());
+    let daemon = Daemon::start(&format!(
+        "defaults: {{restart: never}}
+services:
+  patient: {{command: @patient, ready: {{{ready}, timeout: 1h}}}}
+  brief: {{command: @brief, ready: {{{ready}, timeout: 300ms}}}}
+"
+    ));
+    until_message(&daemon, "patient", "connection refused");
+    daemon.cli(&["wait", "brief", "--for", "failed"]).exits(0);
 }
 
 #[test]

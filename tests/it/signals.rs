@@ -34,12 +34,14 @@ fn g36_a_sigterm_while_services_are_launched_ends_all_of_them() {
 
 #[test]
 fn a_sighup_during_a_shutdown_does_not_stop_it() {
-    let mut daemon = Daemon::start("services: {web: {command: @web, stop_grace: 200ms}}");
+    let mut daemon = Daemon::start("supervisor: {stop_grace: 1h}\nservices: {web: {command: @web, stop_grace: 1h}}");
     let mut web = daemon.stage.actor("web");
     web.does("ignore TERM");
     daemon.signal(Signal::SIGTERM);
     web.hears("got TERM");
     daemon.signal(Signal::SIGHUP);
+    daemon.answers();
+    web.tell("exit 0");
     assert_eq!(daemon.ends(), 0);
 }
 

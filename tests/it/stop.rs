@@ -14,7 +14,6 @@ fn g26_members_of_the_group_that_ignore_term_are_gone_when_stop_answers() {
     member.does("ignore TERM");
     daemon.cli(&["stop", "web"]).exits(0);
     assert!(!is_alive(web.pid) && !is_alive(member.pid));
-    member.hears("got TERM");
 }
 
 #[test]
@@ -26,6 +25,17 @@ fn g28_a_double_fork_with_a_session_of_its_own_is_gone_when_stop_answers() {
     far.does("ignore TERM");
     daemon.cli(&["stop", "web"]).exits(0);
     assert!(!is_alive(web.pid) && !is_alive(far.pid));
+}
+
+#[test]
+fn members_and_those_that_left_are_asked_before_they_are_killed() {
+    let mut daemon = Daemon::start("services: {web: {command: @web, stop_grace: 1h}}");
+    let mut web = daemon.stage.actor("web");
+    web.does("spawn member");
+    web.does("daemonize far");
+    let (mut member, mut far) = (daemon.stage.actor("member"), daemon.stage.actor("far"));
+    daemon.cli(&["stop", "web"]).exits(0);
+    member.hears("got TERM");
     far.hears("got TERM");
 }
 
@@ -95,7 +105,8 @@ fn g37_a_second_term_kills_at_once() {
 
 #[test]
 fn g30_no_start_is_accepted_once_the_shutdown_began() {
-    let mut daemon = Daemon::start("services: {web: {command: @web}, late: {command: @late}}");
+    let config = "supervisor: {stop_grace: 1h}\nservices: {web: {command: @web, stop_grace: 1h}, late: {command: @late}}";
+    let mut daemon = Daemon::start(config);
     let mut web = daemon.stage.actor("web");
     daemon.stage.actor("late");
     daemon.cli(&["stop", "late"]).exits(0);
@@ -110,11 +121,13 @@ fn g30_no_start_is_accepted_once_the_shutdown_began() {
 
 #[test]
 fn g29_a_stop_overtakes_a_restart() {
-    let mut daemon = Daemon::start("services: {web: {command: @web, stop_grace: 300ms}}");
+    let mut daemon = Daemon::start("services: {web: {command: @web, stop_grace: 1h}}");
     let mut web = daemon.stage.actor("web");
     web.does("ignore TERM");
-    let restart = daemon.client(&["restart", "web"]).spawn().expect("the program");
+    let restart = daemon.client(&["restart", "--timeout", "1h", "web"]).spawn().expect("the program");
     web.hears("got TERM");
+    daemon.cli(&["stop", "--no-wait", "web"]).exits(0);
+    web.tell("exit 0");
     daemon.cli(&["stop", "web"]).exits(0);
     let told = crate::support::home::finish(restart, "restart web");
     assert_eq!(told.code, 1, "an overtaken client is told so: {told:?}");

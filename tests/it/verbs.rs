@@ -136,7 +136,7 @@ fn tail_prints_the_last_lines_and_follows() {
 fn wait_returns_when_the_state_is_reached() {
     let mut daemon = Daemon::start(TWO);
     let mut idle = daemon.stage.actor("idle");
-    let wait = daemon.client(&["wait", "idle", "--for", "exited", "--timeout", "15s"]).spawn().expect("the program");
+    let wait = daemon.client(&["wait", "idle", "--for", "exited", "--timeout", "1h"]).spawn().expect("the program");
     idle.tell("exit 0");
     finish(wait, "wait").exits(0);
     // Also when it was reached long ago.
@@ -147,7 +147,7 @@ fn wait_returns_when_the_state_is_reached() {
 fn events_are_listed_as_text_and_as_json() {
     let mut daemon = Daemon::start(TWO);
     daemon.stage.actor("web");
-    daemon.cli(&["wait", "web", "--for", "running"]).exits(0);
+    daemon.events().until_daemon("daemon_ready");
     let text = daemon.cli(&["events"]).exits(0).out;
     assert!(text.contains("daemon_ready") && text.contains("start"), "{text}");
     assert_eq!(daemon.cli(&["events", "-n", "1"]).exits(0).out.lines().count(), 1);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::config::{Problem, load};
+use crate::spec::script::Withheld;
 use crate::wire::{Fault, FaultCode, escape};
 
 /// What `check --json` prints.
@@ -16,6 +17,8 @@ struct Verdict<'a> {
     valid: bool,
     file: String,
     services: Vec<&'a str>,
+    /// Plugins that are good and would not be loaded, with what to write to load them.
+    withheld: &'a [Withheld],
     problems: &'a [Problem],
     /// Problems that are there and not listed.
     more: usize,
@@ -25,17 +28,20 @@ struct Verdict<'a> {
 ///
 /// # Errors
 ///
-/// Why nothing could be said; problems of the config are no error here but exit code 6.
+/// Why nothing could be said; problems of the config, and plugins that would not be loaded, are no error here but exit code 6.
 pub fn run(out: &mut Out, path: &Path, json: bool) -> Result<u8, Halt> {
     let file = path.display().to_string();
     let result = load(path, &|name| std::env::var(name).ok());
-    let code = if result.is_ok() { exit::DONE } else { exit::INVALID_CONFIG };
+    let withheld: &[Withheld] = result.as_ref().map_or(&[], |spec| &spec.scripts.withheld);
+    // A supervisor would start without such a plugin; who checks wants to know before.
+    let code = if result.is_ok() && withheld.is_empty() { exit::DONE } else { exit::INVALID_CONFIG };
     if json {
         let verdict = Verdict {
             version: 1,
             valid: result.is_ok(),
             file,
             services: result.iter().flat_map(|spec| &spec.services).map(|service| service.name.as_str()).collect(),
+            withheld,
             problems: result.as_ref().err().map_or(&[], |problems| &problems.problems),
             more: result.as_ref().err().map_or(0, |problems| problems.more),
         };
@@ -44,11 +50,12 @@ pub fn run(out: &mut Out, path: &Path, json: bool) -> Result<u8, Halt> {
         out.document(&text)?;
         return Ok(code);
     }
-    match result {
+    match &result {
         Ok(spec) => {
             let count = spec.services.len();
             let noun = if count == 1 { "service" } else { "services" };
             out.write(format!("{file}: valid, {count} {noun}\n").as_bytes())?;
+            withheld.iter().for_each(|plugin| out.complain(&format!("{}\n", escape::message(&plugin.to_string()))));
         }
         Err(problems) => out.complain(&format!("{}\n", escape::message(&problems.to_string()))),
     }
@@ -71,7 +78,7 @@ mod tests {
 
         let (mut out, stdout, _) = sheets(false);
         assert_eq!(run(&mut out, &path, true).ok(), Some(exit::DONE));
-        assert!(stdout.text().contains(r#""services":["web"],"problems":[],"more":0"#), "{}", stdout.text());
+        assert!(stdout.text().contains(r#""services":["web"],"withheld":[],"problems":[],"more":0"#), "{}", stdout.text());
 
         std::fs::write(&path, "services: {web: {comand: /bin/true}}\n").unwrap();
         let (mut out, stdout, stderr) = sheets(false);

@@ -2,10 +2,13 @@
 
 pub mod backoff;
 pub mod command;
+pub mod decisions;
 pub mod dependencies;
 pub mod environment;
+pub mod hooks;
 pub mod limits;
 pub mod probe;
+pub mod secrets;
 pub mod select;
 pub mod user;
 pub mod words;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::advice::because;
 use super::{Cause, Chain, Life, Service, State, Target};
 use crate::spec;
-use crate::supervision::message::{Action, Fact, LastEnd, Outcome, Remains};
+use crate::supervision::advice::USUAL_HOLD;
+use crate::supervision::message::{Action, Advice, Fact, Hold, LastEnd, Outcome, Remains};
 use crate::value::{ExitStatus, Moment, Signal, duration};
+use crate::wire::advice::Step;
 use crate::wire::event::{Actor, EndedBy, Ending, ExitFacts, Kind, LaunchFacts, Next, ReadyBy, StartReason};
 
 impl Service {
@@ -48,14 +51,19 @@ impl Service {
                 | State::Waiting
                 | State::Launching(_)
                 | State::Starting(..)
+                | State::Preparing { .. }
+                | State::Parting { .. }
                 | State::Stopping { .. }
                 | State::Killing { .. }
                 | State::Stuck { .. }
+                | State::Judging { .. }
                 | State::Backoff(_)
+                | State::Held(_)
                 | State::Ended
                 | State::Failed(_) => {}
             },
             Fact::Gone(remains) => self.conclude(remains, now, out),
+            Fact::Advised { question, advice } => self.advised(question, advice, now, out),
         }
     }
 
@@ -98,9 +106,18 @@ impl Service {
                 let life = life.clone();
                 self.kill(life, Cause::Died, now, false, now, out);
             }
+            // It left by itself; what is left of it is asked to follow.
+            State::Parting { .. } => self.end_parting(self.spec.policy.stop_signal, now, out),
             State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. } => {}
             // No run is alive in these, so no fact of one gets here.
-            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => {}
+            State::Down
+            | State::Waiting
+            | State::Preparing { .. }
+            | State::Judging { .. }
+            | State::Backoff(_)
+            | State::Held(_)
+            | State::Ended
+            | State::Failed(_) => {}
         }
     }
 
@@ -108,11 +125,20 @@ impl Service {
     fn conclude(&mut self, remains: Remains, now: Moment, out: &mut Vec<Action>) {
         let (life, cause, asked_at, forced) = match &self.state {
             State::Launching(life) | State::Starting(life, _) | State::Up { life, .. } => (life.clone(), Cause::Died, now, false),
-            State::Stopping { life, cause, asked_at, .. } => (life.clone(), *cause, *asked_at, false),
+            State::Parting { life, cause, asked_at, .. } | State::Stopping { life, cause, asked_at, .. } => {
+                (life.clone(), *cause, *asked_at, false)
+            }
             State::Killing { life, cause, asked_at, forced, .. } => (life.clone(), *cause, *asked_at, *forced),
             State::Stuck { life, cause, asked_at, .. } => (life.clone(), *cause, *asked_at, true),
             // Concluded before.
-            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => return,
+            State::Down
+            | State::Waiting
+            | State::Preparing { .. }
+            | State::Judging { .. }
+            | State::Backoff(_)
+            | State::Held(_)
+            | State::Ended
+            | State::Failed(_) => return,
         };
         let ended_at = life.exited.map_or(now, |(_, at)| at);
         let uptime = ended_at.since(life.began());
@@ -157,15 +183,17 @@ impl Service {
             self.chain = None;
             self.tell(Kind::Stop { status: status.map(EndedBy), took_ms, forced, reason }, out);
         }
-        match self.target {
-            Target::Down => self.settle_down(out, Outcome::Done),
-            Target::Up if self.retired => self.settle_for_good(crash.as_ref(), out),
-            Target::Up if self.explicit || ordered.is_some() => {
+        let hold = self.hold.take();
+        match (self.target, hold) {
+            (Target::Down, _) => self.settle_down(out, Outcome::Done),
+            (Target::Up, _) if self.retired => self.settle_for_good(crash.as_ref(), out),
+            (Target::Up, Some(hold)) if ordered.is_some() => self.settle_held(hold, out),
+            (Target::Up, None) if self.explicit || ordered.is_some() => {
                 self.adopt_fresh();
                 self.forgive_backoff();
                 self.wait();
             }
-            Target::Up => self.follow_policy(cause, crash, now, out),
+            (Target::Up, hold) => self.follow_policy(cause, crash, hold, now, out),
         }
     }
 
@@ -173,30 +201,76 @@ impl Service {
         let relaunch = self.spec.policy.restart != spec::Restart::Never;
         match (self.target, self.retired || self.explicit) {
             (Target::Up, false) if relaunch && gave_up => Next::GaveUp,
+            (Target::Up, false) if relaunch && self.hold.is_some() => Next::Hold,
             (Target::Up, false) if relaunch => Next::Backoff,
             _ => Next::None,
         }
     }
 
-    fn follow_policy(&mut self, cause: Cause, crash: Option<Ending>, now: Moment, out: &mut Vec<Action>) {
+    fn follow_policy(&mut self, cause: Cause, crash: Option<Ending>, hold: Option<Hold>, now: Moment, out: &mut Vec<Action>) {
         let relaunch = match self.spec.policy.restart {
             spec::Restart::Always => true,
             spec::Restart::OnCrash => crash.is_some(),
             spec::Restart::Never => false,
         };
+        let gives_up = crash.is_some() && crash_counts(self.crashes, &self.spec);
+        if hold.is_some() && (!relaunch || gives_up) {
+            // It ended for good before the hold could begin.
+            self.answer(&Outcome::Unchanged, out);
+        }
         if !relaunch {
             self.settle_for_good(crash.as_ref(), out);
             return;
         }
-        if let Some(last) = crash.as_ref().filter(|_| crash_counts(self.crashes, &self.spec)) {
+        if let Some(last) = crash.as_ref().filter(|_| gives_up) {
             self.chain = None;
             self.tell(Kind::GaveUp { crashes: self.crashes, last: last.clone() }, out);
             let message = format!("gave up after {} crashes in a row: {}", self.crashes, ending_text(last));
             self.fail(message, out);
             return;
         }
+        if let Some(hold) = hold {
+            self.settle_held(hold, out);
+            return;
+        }
+        let asked = crash.as_ref().is_some_and(|crash| self.judge(cause, crash, now, out));
+        if !asked {
+            self.after_crash(cause, crash, None, now, out);
+        }
+    }
+
+    /// The next launch is the policy's to time, or whose advice it is.
+    pub(super) fn after_crash(
+        &mut self,
+        cause: Cause,
+        crash: Option<Ending>,
+        advice: Option<Advice>,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        if self.spec.policy.restart == spec::Restart::Never {
+            // A reload while scripts were asked.
+            self.settle_for_good(crash.as_ref(), out);
+            return;
+        }
+        let advised = match advice.map(|Advice { by, verdict }| (by, verdict.step, verdict.reason)) {
+            Some((_, Step::Delay(delay), _)) => Some(delay),
+            Some((by, Step::Hold(length), reason)) => {
+                self.hold_after_crash(by, reason, length.unwrap_or(USUAL_HOLD), now, out);
+                return;
+            }
+            Some((by, Step::GiveUp, reason)) => {
+                if let Some(last) = crash {
+                    self.chain = None;
+                    self.tell(Kind::GaveUp { crashes: self.crashes, last }, out);
+                }
+                self.fail(format!("{by} gave it up{}", because(&reason)), out);
+                return;
+            }
+            Some(_) | None => None,
+        };
         self.attempts = self.attempts.saturating_add(1);
-        let delay = self.spec.policy.backoff.delay(self.attempts);
+        let delay = advised.unwrap_or_else(|| self.spec.policy.backoff.delay(self.attempts));
         self.reason = if cause == Cause::Unhealthy { StartReason::Health } else { StartReason::Restart };
         self.actor = Actor::Supervisor;
         self.tell(Kind::Backoff { attempt: self.attempts, delay_ms: duration::millis(delay), next_at: None }, out);

@@ -4,11 +4,15 @@
 //! state sits inside its variant. Time comes in as an argument, and what is timed is asked for with
 //! [`Service::deadline`]; a deadline that is reported early or twice changes nothing.
 
+mod advice;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod corners;
 mod facts;
 mod orders;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod questions;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod table;
@@ -17,10 +21,10 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::{Action, Event, Gate, LastEnd, Outcome, Ticket};
+use super::message::{Action, Advice, Event, Gate, Hold, LastEnd, Outcome, Ticket};
 use crate::spec;
 use crate::value::{ExitStatus, Moment, Run, Signal, duration};
-use crate::wire::event::{Actor, Kind, LaunchFacts, StartReason, StopReason};
+use crate::wire::event::{Actor, Ending, Kind, LaunchFacts, StartReason, StopReason};
 
 /// From SIGKILL to the report that a process does not end. The kernel needs milliseconds; only a process in an
 /// uninterruptible wait needs longer, and then nobody knows how long.
@@ -44,20 +48,36 @@ enum State {
     Down,
     /// Wants to start; its dependencies are looked at.
     Waiting,
+    /// All it needs is there; scripts are asked before its launch, or one of them delays it. `question`: the one that is open.
+    Preparing { until: Moment, question: Option<u64>, delay: Option<Advice> },
     /// A process is being made; its program does not run yet.
     Launching(Life),
     /// The program runs and is not ready yet.
     Starting(Life, Moment),
     /// The program runs and is ready. `forgives`: a run of `reset_after` has something to forgive.
     Up { life: Life, ready_at: Moment, forgives: bool },
+    /// To be asked to end; scripts are asked first, or one of them drains it. The grace is running.
+    Parting {
+        life: Life,
+        cause: Cause,
+        asked_at: Moment,
+        kill_at: Moment,
+        signal_at: Moment,
+        question: Option<u64>,
+        drained_by: Option<Actor>,
+    },
     /// Asked to end politely.
     Stopping { life: Life, cause: Cause, asked_at: Moment, kill_at: Moment },
     /// What is left got SIGKILL.
     Killing { life: Life, cause: Cause, asked_at: Moment, forced: bool, until: Moment },
     /// SIGKILL did not end it.
     Stuck { life: Life, cause: Cause, asked_at: Moment, report_at: Moment },
+    /// It crashed; scripts are asked what is to follow.
+    Judging { until: Moment, question: u64, cause: Cause, crash: Ending },
     /// It ended; the next launch is timed.
     Backoff(Moment),
+    /// A script keeps it down.
+    Held(Hold),
     /// It ended with 0 and stays down.
     Ended,
     /// It ended otherwise and stays down.
@@ -105,6 +125,16 @@ enum Cause {
     Unhealthy,
 }
 
+impl Cause {
+    const fn stop_reason(self) -> StopReason {
+        match self {
+            Self::Ordered(reason) => reason,
+            Self::Unhealthy => StopReason::Health,
+            Self::NotReady | Self::Died => StopReason::NotReady,
+        }
+    }
+}
+
 /// An open row of crashes: from the first one until `recovered`, `gave_up` or `stop`.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
@@ -137,6 +167,14 @@ pub struct Service {
     chain: Option<Chain>,
     last: Option<LastEnd>,
     tickets: Vec<Ticket>,
+    /// What will keep it down as soon as its run is gone.
+    hold: Option<Hold>,
+    /// Scripts were asked about the next launch.
+    cleared: bool,
+    /// Nobody is asked any more.
+    hushed: bool,
+    /// Questions asked so far.
+    questions: u64,
 }
 
 impl Service {
@@ -160,6 +198,10 @@ impl Service {
             chain: None,
             last: None,
             tickets: Vec::new(),
+            hold: None,
+            cleared: false,
+            hushed: false,
+            questions: 0,
         }
     }
 
@@ -167,6 +209,7 @@ impl Service {
     pub fn on(&mut self, event: Event, now: Moment, out: &mut Vec<Action>) {
         match event {
             Event::Order(order) => self.obey(order, now, out),
+            Event::Hold(order) => self.keep_down(order, now, out),
             // A fact of an older run: its processes are gone and its consequences drawn.
             Event::Fact(run, _) if run != self.run => {}
             Event::Fact(_, fact) => self.learn(fact, now, out),
@@ -182,6 +225,9 @@ impl Service {
             State::Down | State::Waiting | State::Launching(_) | State::Ended | State::Failed(_) => None,
             State::Starting(_, until) | State::Backoff(until) | State::Killing { until, .. } => Some(*until),
             State::Up { life, forgives, .. } => forgives.then(|| life.began() + self.spec.policy.backoff.reset_after),
+            State::Preparing { until, .. } | State::Judging { until, .. } => Some(*until),
+            State::Parting { signal_at, .. } => Some(*signal_at),
+            State::Held(hold) => hold.until,
             State::Stopping { kill_at, .. } => Some(*kill_at),
             State::Stuck { report_at, .. } => Some(*report_at),
         }
@@ -194,11 +240,7 @@ impl Service {
             return; // It no longer waits.
         }
         match gate {
-            Gate::Open => {
-                self.run = self.run.next();
-                self.state = State::Launching(Life::new(now));
-                out.push(Action::Launch(self.run));
-            }
+            Gate::Open => self.prepare(now, out),
             Gate::Failed(message) => self.fail(message, out),
         }
     }
@@ -225,9 +267,13 @@ impl Service {
                 self.report_stuck(now, out);
             }
             State::Stuck { .. } => self.report_stuck(now, out),
-            State::Backoff(_) => {
-                self.wait();
+            State::Backoff(_) | State::Held(_) => self.wait(),
+            State::Preparing { .. } => self.clear(),
+            State::Judging { cause, crash, .. } => {
+                let (cause, crash) = (*cause, crash.clone());
+                self.after_crash(cause, Some(crash), None, now, out);
             }
+            State::Parting { .. } => self.end_parting(self.spec.policy.stop_signal, now, out),
             // These have no deadline.
             State::Down | State::Waiting | State::Launching(_) | State::Ended | State::Failed(_) => {}
         }
@@ -252,6 +298,7 @@ impl Service {
 
     fn wait(&mut self) {
         self.explicit = false;
+        self.cleared = false;
         self.state = State::Waiting;
     }
 
@@ -260,23 +307,39 @@ impl Service {
             State::Launching(life) | State::Starting(life, _) | State::Up { life, .. } => life.clone(),
             State::Down
             | State::Waiting
+            | State::Preparing { .. }
+            | State::Parting { .. }
             | State::Stopping { .. }
             | State::Killing { .. }
             | State::Stuck { .. }
+            | State::Judging { .. }
             | State::Backoff(_)
+            | State::Held(_)
             | State::Ended
             | State::Failed(_) => return,
         };
-        let signal = self.spec.policy.stop_signal;
         let grace = within.map_or(self.spec.policy.stop_grace, |most| most.min(self.spec.policy.stop_grace));
-        let reason = match cause {
-            Cause::Ordered(reason) => reason,
-            Cause::Unhealthy => self.by_itself(StopReason::Health),
-            Cause::NotReady | Cause::Died => self.by_itself(StopReason::NotReady),
-        };
-        self.tell(Kind::Stopping { reason, signal, grace_ms: duration::millis(grace) }, out);
+        if !matches!(cause, Cause::Ordered(_)) {
+            self.actor = Actor::Supervisor;
+        }
+        self.part(life, cause, grace, now, out);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one state")]
+    fn signal_end(
+        &mut self,
+        life: Life,
+        cause: Cause,
+        asked_at: Moment,
+        kill_at: Moment,
+        signal: Signal,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let grace_ms = duration::millis(kill_at.since(now));
+        self.tell(Kind::Stopping { reason: cause.stop_reason(), signal, grace_ms }, out);
         out.push(Action::Signal(self.run, signal));
-        self.state = State::Stopping { life, cause, asked_at: now, kill_at: now + grace };
+        self.state = State::Stopping { life, cause, asked_at, kill_at };
     }
 
     fn kill(&mut self, life: Life, cause: Cause, asked_at: Moment, forced: bool, now: Moment, out: &mut Vec<Action>) {
@@ -316,11 +379,6 @@ impl Service {
         out.extend(self.tickets.drain(..).map(|ticket| Action::Answer(ticket, outcome.clone())));
     }
 
-    fn by_itself(&mut self, reason: StopReason) -> StopReason {
-        self.actor = Actor::Supervisor;
-        reason
-    }
-
     /// Starts and stops have somebody who wanted them; everything else happens.
     fn tell(&self, kind: Kind, out: &mut Vec<Action>) {
         let actor = match kind {
@@ -335,10 +393,18 @@ impl Service {
             State::Launching(life)
             | State::Starting(life, _)
             | State::Up { life, .. }
+            | State::Parting { life, .. }
             | State::Stopping { life, .. }
             | State::Killing { life, .. }
             | State::Stuck { life, .. } => Some(life),
-            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => None,
+            State::Down
+            | State::Waiting
+            | State::Preparing { .. }
+            | State::Judging { .. }
+            | State::Backoff(_)
+            | State::Held(_)
+            | State::Ended
+            | State::Failed(_) => None,
         }
     }
 
@@ -347,10 +413,18 @@ impl Service {
             State::Launching(life)
             | State::Starting(life, _)
             | State::Up { life, .. }
+            | State::Parting { life, .. }
             | State::Stopping { life, .. }
             | State::Killing { life, .. }
             | State::Stuck { life, .. } => Some(life),
-            State::Down | State::Waiting | State::Backoff(_) | State::Ended | State::Failed(_) => None,
+            State::Down
+            | State::Waiting
+            | State::Preparing { .. }
+            | State::Judging { .. }
+            | State::Backoff(_)
+            | State::Held(_)
+            | State::Ended
+            | State::Failed(_) => None,
         }
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::Service;
 use crate::spec::{self, Definition, Notify, Policy, Probe, Ready, Restart};
-use crate::supervision::message::{Action, Event, Fact, Gate, Order, Outcome, Remains, Ticket, Wish};
+use crate::supervision::message::{Action, Event, Fact, Gate, HoldOrder, Order, Outcome, Remains, Ticket, Wish};
 use crate::value::{ExitStatus, Moment, Run, ServiceName, Signal};
 use crate::wire::State as Word;
 use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
 pub(super) const OPERATOR: Actor = Actor::Client(0);
+/// Not an operator: what it orders is asked about.
+pub(super) const NOBODY: Actor = Actor::Supervisor;
 pub(super) const START: Wish = Wish::Start(StartReason::Manual);
 pub(super) const RESTART: Wish = Wish::Restart(StartReason::Restart);
 pub(super) const STOP: Wish = Wish::Stop { reason: StopReason::Manual, within: None };
@@ -41,6 +43,19 @@ impl Bench {
     pub(super) fn order(&mut self, wish: Wish) -> String {
         self.tickets += 1;
         self.on(Event::Order(Order { wish, actor: OPERATOR, ticket: Some(Ticket(self.tickets)) }))
+    }
+
+    pub(super) fn order_by(&mut self, actor: Actor, wish: Wish) -> String {
+        self.tickets += 1;
+        self.on(Event::Order(Order { wish, actor, ticket: Some(Ticket(self.tickets)) }))
+    }
+
+    /// A hook's order to keep it down for so many seconds; 0 is until somebody ends it.
+    pub(super) fn hold(&mut self, seconds: u64) -> String {
+        self.tickets += 1;
+        let length = (seconds > 0).then(|| Duration::from_secs(seconds));
+        let ticket = Some(Ticket(self.tickets));
+        self.on(Event::Hold(HoldOrder { actor: hook("x"), reason: "no".to_owned(), length, ticket }))
     }
 
     pub(super) fn fact(&mut self, fact: Fact) -> String {
@@ -77,24 +92,43 @@ impl Bench {
 
     pub(super) fn stage(stage: Stage) -> Self {
         let restart = if matches!(stage, Stage::Ended | Stage::Failed) { Restart::Never } else { Restart::Always };
-        let mut bench = Self::with_policy(Policy { restart, ..Policy::default() });
+        let asks = matches!(stage, Stage::Preparing | Stage::Parting | Stage::Judging);
+        let decisions = if asks { vec!["gate".to_owned()] } else { Vec::new() };
+        let mut bench = Self::with_policy(Policy { restart, decisions, ..Policy::default() });
+        if stage == Stage::Preparing {
+            bench.on(Event::Order(Order { wish: START, actor: NOBODY, ticket: None }));
+            assert_eq!(bench.on(Event::Gate(Gate::Open)), "ask:start");
+            return bench;
+        }
         if stage == Stage::Down {
             return bench;
         }
         bench.on(Event::Order(Order { wish: START, actor: OPERATOR, ticket: None }));
         match stage {
-            Stage::Down | Stage::Waiting => {}
+            Stage::Down | Stage::Waiting | Stage::Preparing => {}
+            Stage::Held => {
+                bench.hold(60);
+                bench.tickets = 0;
+            }
             Stage::Launching => drop(bench.on(Event::Gate(Gate::Open))),
             Stage::Starting => bench.launch(),
-            Stage::Up | Stage::Stopping | Stage::Killing | Stage::Stuck | Stage::Backoff | Stage::Ended | Stage::Failed => {
-                bench.come_up();
-            }
+            Stage::Up
+            | Stage::Parting
+            | Stage::Stopping
+            | Stage::Killing
+            | Stage::Stuck
+            | Stage::Judging
+            | Stage::Backoff
+            | Stage::Ended
+            | Stage::Failed => bench.come_up(),
         }
         match stage {
             Stage::Stopping | Stage::Killing | Stage::Stuck => {
                 bench.on(Event::Order(Order { wish: STOP, actor: OPERATOR, ticket: None }));
             }
+            Stage::Parting => assert_eq!(bench.fact(Fact::Unhealthy), "ask:stop"),
             Stage::Backoff | Stage::Failed => drop(bench.end(1)),
+            Stage::Judging => assert_eq!(bench.end(1), "exit crash:Backoff ask:restart"),
             Stage::Ended => drop(bench.end(0)),
             _ => {}
         }
@@ -114,15 +148,23 @@ impl Bench {
 pub(super) enum Stage {
     Down,
     Waiting,
+    Preparing,
     Launching,
     Starting,
     Up,
+    Parting,
     Stopping,
     Killing,
     Stuck,
+    Judging,
     Backoff,
+    Held,
     Ended,
     Failed,
+}
+
+pub(super) fn hook(name: &str) -> Actor {
+    Actor::Hook(name.into())
 }
 
 pub(super) fn probed() -> spec::Service {
@@ -148,6 +190,7 @@ pub(super) fn short(action: &Action) -> String {
         Action::AskReady(_) => "ask".to_owned(),
         Action::WatchHealth(_) => "watch".to_owned(),
         Action::LimitLog(_) => "limit-log".to_owned(),
+        Action::Ask(question) => format!("ask:{}", question.case.point),
         Action::Forget => "forget".to_owned(),
         Action::Answer(ticket, outcome) => {
             let word = match outcome {
@@ -169,6 +212,7 @@ pub(super) fn short(action: &Action) -> String {
             Kind::Stopping { reason, .. } => format!("stopping:{reason:?}"),
             Kind::Stop { reason, forced, .. } => format!("stop:{reason:?}{}", if *forced { ":forced" } else { "" }),
             Kind::Stuck { .. } => "stuck".to_owned(),
+            Kind::Hold { by, for_ms, .. } => format!("hold:{by}{}", for_ms.map_or_else(String::new, |ms| format!(":{ms}"))),
             other => format!("{other:?}"),
         },
     }
@@ -177,7 +221,7 @@ pub(super) fn short(action: &Action) -> String {
 type Cell = (Stage, Word, &'static str);
 
 /// Applies an event in every state.
-fn row(name: &str, cells: [Cell; 11], mut act: impl FnMut(&mut Bench) -> String) {
+fn row(name: &str, cells: [Cell; 15], mut act: impl FnMut(&mut Bench) -> String) {
     for (stage, word, actions) in cells {
         let mut bench = Bench::stage(stage);
         let wanted = act(&mut bench);
@@ -192,13 +236,17 @@ fn start_in_every_state() {
         [
             (Stage::Down, Word::Waiting, ""),
             (Stage::Waiting, Word::Waiting, ""),
+            (Stage::Preparing, Word::Waiting, ""),
             (Stage::Launching, Word::Starting, ""),
             (Stage::Starting, Word::Starting, ""),
             (Stage::Up, Word::Running, "unchanged#1"),
+            (Stage::Parting, Word::Stopping, ""),
             (Stage::Stopping, Word::Stopping, ""),
             (Stage::Killing, Word::Stopping, ""),
             (Stage::Stuck, Word::Stopping, ""),
+            (Stage::Judging, Word::Waiting, ""),
             (Stage::Backoff, Word::Waiting, ""),
+            (Stage::Held, Word::Waiting, ""),
             (Stage::Ended, Word::Waiting, ""),
             (Stage::Failed, Word::Waiting, ""),
         ],
@@ -213,13 +261,17 @@ fn stop_in_every_state() {
         [
             (Stage::Down, Word::Stopped, "unchanged#1"),
             (Stage::Waiting, Word::Stopped, "done#1"),
+            (Stage::Preparing, Word::Stopped, "done#1"),
             (Stage::Launching, Word::Stopping, "stopping:Manual SIGTERM"),
             (Stage::Starting, Word::Stopping, "stopping:Manual SIGTERM"),
             (Stage::Up, Word::Stopping, "stopping:Manual SIGTERM"),
+            (Stage::Parting, Word::Stopping, "stopping:Health SIGTERM"),
             (Stage::Stopping, Word::Stopping, ""),
             (Stage::Killing, Word::Stopping, ""),
             (Stage::Stuck, Word::Stopping, "failed#1"),
+            (Stage::Judging, Word::Stopped, "stop:Manual done#1"),
             (Stage::Backoff, Word::Stopped, "stop:Manual done#1"),
+            (Stage::Held, Word::Stopped, "done#1"),
             (Stage::Ended, Word::Stopped, "unchanged#1"),
             (Stage::Failed, Word::Stopped, "stop:Manual unchanged#1"),
         ],
@@ -234,13 +286,17 @@ fn restart_in_every_state() {
         [
             (Stage::Down, Word::Waiting, ""),
             (Stage::Waiting, Word::Waiting, ""),
+            (Stage::Preparing, Word::Waiting, ""),
             (Stage::Launching, Word::Stopping, "stopping:Restart SIGTERM"),
             (Stage::Starting, Word::Stopping, "stopping:Restart SIGTERM"),
             (Stage::Up, Word::Stopping, "stopping:Restart SIGTERM"),
+            (Stage::Parting, Word::Stopping, "stopping:Health SIGTERM"),
             (Stage::Stopping, Word::Stopping, ""),
             (Stage::Killing, Word::Stopping, ""),
             (Stage::Stuck, Word::Stopping, ""),
+            (Stage::Judging, Word::Waiting, ""),
             (Stage::Backoff, Word::Waiting, ""),
+            (Stage::Held, Word::Waiting, ""),
             (Stage::Ended, Word::Waiting, ""),
             (Stage::Failed, Word::Waiting, ""),
         ],
@@ -255,13 +311,17 @@ fn kill_in_every_state() {
         [
             (Stage::Down, Word::Stopped, "unchanged#1"),
             (Stage::Waiting, Word::Stopped, "done#1"),
+            (Stage::Preparing, Word::Stopped, "done#1"),
             (Stage::Launching, Word::Stopping, "KILL"),
             (Stage::Starting, Word::Stopping, "KILL"),
             (Stage::Up, Word::Stopping, "KILL"),
+            (Stage::Parting, Word::Stopping, "KILL"),
             (Stage::Stopping, Word::Stopping, "KILL"),
             (Stage::Killing, Word::Stopping, ""),
             (Stage::Stuck, Word::Stopping, "failed#1"),
+            (Stage::Judging, Word::Stopped, "stop:Manual done#1"),
             (Stage::Backoff, Word::Stopped, "stop:Manual done#1"),
+            (Stage::Held, Word::Stopped, "done#1"),
             (Stage::Ended, Word::Stopped, "unchanged#1"),
             (Stage::Failed, Word::Stopped, "stop:Manual unchanged#1"),
         ],
@@ -276,13 +336,17 @@ fn retire_in_every_state() {
         [
             (Stage::Down, Word::Stopped, ""),
             (Stage::Waiting, Word::Stopped, ""),
+            (Stage::Preparing, Word::Stopped, ""),
             (Stage::Launching, Word::Starting, ""),
             (Stage::Starting, Word::Starting, ""),
             (Stage::Up, Word::Running, ""),
+            (Stage::Parting, Word::Stopping, ""),
             (Stage::Stopping, Word::Stopping, ""),
             (Stage::Killing, Word::Stopping, ""),
             (Stage::Stuck, Word::Stopping, ""),
+            (Stage::Judging, Word::Stopped, "stop:Shutdown"),
             (Stage::Backoff, Word::Stopped, "stop:Shutdown"),
+            (Stage::Held, Word::Stopped, ""),
             (Stage::Ended, Word::Exited, ""),
             (Stage::Failed, Word::Failed, ""),
         ],
@@ -291,9 +355,127 @@ fn retire_in_every_state() {
 }
 
 #[test]
+fn a_scripts_start_in_every_state() {
+    row(
+        "start by a hook",
+        [
+            (Stage::Down, Word::Waiting, ""),
+            (Stage::Waiting, Word::Waiting, ""),
+            (Stage::Preparing, Word::Waiting, ""),
+            (Stage::Launching, Word::Starting, ""),
+            (Stage::Starting, Word::Starting, ""),
+            (Stage::Up, Word::Running, "unchanged#1"),
+            (Stage::Parting, Word::Stopping, ""),
+            (Stage::Stopping, Word::Stopping, ""),
+            (Stage::Killing, Word::Stopping, ""),
+            (Stage::Stuck, Word::Stopping, ""),
+            (Stage::Judging, Word::Waiting, ""),
+            (Stage::Backoff, Word::Waiting, ""),
+            (Stage::Held, Word::Waiting, "failed#1"),
+            (Stage::Ended, Word::Waiting, ""),
+            (Stage::Failed, Word::Waiting, ""),
+        ],
+        |bench| bench.order_by(hook("y"), Wish::Start(StartReason::Hook)),
+    );
+}
+
+#[test]
+fn hold_in_every_state() {
+    row(
+        "hold",
+        [
+            (Stage::Down, Word::Stopped, "unchanged#1"),
+            (Stage::Waiting, Word::Waiting, "hold:hook:x:60000 done#1"),
+            (Stage::Preparing, Word::Waiting, "hold:hook:x:60000 done#1"),
+            (Stage::Launching, Word::Stopping, "hold:hook:x:60000 stopping:Hook SIGTERM"),
+            (Stage::Starting, Word::Stopping, "hold:hook:x:60000 stopping:Hook SIGTERM"),
+            (Stage::Up, Word::Stopping, "hold:hook:x:60000 stopping:Hook SIGTERM"),
+            (Stage::Parting, Word::Stopping, "hold:hook:x:60000"),
+            // An operator wants them down: that lasts longer than any hold.
+            (Stage::Stopping, Word::Stopping, "unchanged#1"),
+            (Stage::Killing, Word::Stopping, "unchanged#1"),
+            (Stage::Stuck, Word::Stopping, "unchanged#1"),
+            (Stage::Judging, Word::Waiting, "hold:hook:x:60000 done#1"),
+            (Stage::Backoff, Word::Waiting, "hold:hook:x:60000 done#1"),
+            (Stage::Held, Word::Waiting, "hold:hook:x:60000 done#1"),
+            (Stage::Ended, Word::Exited, "unchanged#1"),
+            (Stage::Failed, Word::Failed, "unchanged#1"),
+        ],
+        |bench| bench.hold(60),
+    );
+}
+
+#[test]
+fn release_in_every_state() {
+    row(
+        "release",
+        [
+            (Stage::Down, Word::Stopped, "unchanged#1"),
+            (Stage::Waiting, Word::Waiting, "unchanged#1"),
+            (Stage::Preparing, Word::Waiting, "unchanged#1"),
+            (Stage::Launching, Word::Starting, "unchanged#1"),
+            (Stage::Starting, Word::Starting, "unchanged#1"),
+            (Stage::Up, Word::Running, "unchanged#1"),
+            (Stage::Parting, Word::Stopping, "unchanged#1"),
+            (Stage::Stopping, Word::Stopping, "unchanged#1"),
+            (Stage::Killing, Word::Stopping, "unchanged#1"),
+            (Stage::Stuck, Word::Stopping, "unchanged#1"),
+            (Stage::Judging, Word::Backoff, "unchanged#1"),
+            (Stage::Backoff, Word::Backoff, "unchanged#1"),
+            (Stage::Held, Word::Waiting, ""),
+            (Stage::Ended, Word::Exited, "unchanged#1"),
+            (Stage::Failed, Word::Failed, "unchanged#1"),
+        ],
+        |bench| bench.order_by(hook("y"), Wish::Release),
+    );
+}
+
+/// A question that is not the open one: an older one, or one that was never asked.
+#[test]
+fn a_stale_answer_changes_nothing_in_every_state() {
+    for stage in EVERY {
+        for question in [0, 2, 9] {
+            let mut bench = Bench::stage(stage);
+            let before = format!("{:?}", bench.service);
+            assert_eq!(bench.fact(Fact::Advised { question, advice: None }), "", "{stage:?}");
+            assert_eq!(format!("{:?}", bench.service), before, "{stage:?}");
+        }
+    }
+}
+
+#[test]
+fn no_opinion_in_every_state() {
+    row(
+        "no opinion",
+        [
+            (Stage::Down, Word::Stopped, ""),
+            (Stage::Waiting, Word::Waiting, ""),
+            (Stage::Preparing, Word::Waiting, ""),
+            (Stage::Launching, Word::Starting, ""),
+            (Stage::Starting, Word::Starting, ""),
+            (Stage::Up, Word::Running, ""),
+            (Stage::Parting, Word::Stopping, "stopping:Health SIGTERM"),
+            (Stage::Stopping, Word::Stopping, ""),
+            (Stage::Killing, Word::Stopping, ""),
+            (Stage::Stuck, Word::Stopping, ""),
+            (Stage::Judging, Word::Backoff, "backoff:1:1000"),
+            (Stage::Backoff, Word::Backoff, ""),
+            (Stage::Held, Word::Waiting, ""),
+            (Stage::Ended, Word::Exited, ""),
+            (Stage::Failed, Word::Failed, ""),
+        ],
+        |bench| bench.fact(Fact::Advised { question: 1, advice: None }),
+    );
+}
+
+#[test]
 fn an_open_gate_matters_only_to_who_waits() {
     let cells = [
         Stage::Down,
+        Stage::Preparing,
+        Stage::Parting,
+        Stage::Judging,
+        Stage::Held,
         Stage::Launching,
         Stage::Starting,
         Stage::Up,
@@ -320,7 +502,26 @@ fn an_open_gate_matters_only_to_who_waits() {
 }
 
 /// States without a live run: whatever is said of a run is late.
-pub(super) const LIFELESS: [Stage; 5] = [Stage::Down, Stage::Waiting, Stage::Backoff, Stage::Ended, Stage::Failed];
+pub(super) const LIFELESS: [Stage; 8] =
+    [Stage::Down, Stage::Waiting, Stage::Preparing, Stage::Judging, Stage::Backoff, Stage::Held, Stage::Ended, Stage::Failed];
+
+const EVERY: [Stage; 15] = [
+    Stage::Down,
+    Stage::Waiting,
+    Stage::Preparing,
+    Stage::Launching,
+    Stage::Starting,
+    Stage::Up,
+    Stage::Parting,
+    Stage::Stopping,
+    Stage::Killing,
+    Stage::Stuck,
+    Stage::Judging,
+    Stage::Backoff,
+    Stage::Held,
+    Stage::Ended,
+    Stage::Failed,
+];
 
 #[test]
 fn facts_of_a_run_that_is_gone_change_nothing() {
@@ -366,6 +567,10 @@ fn each_fact_in_each_state_with_a_live_run() {
         (Stage::Up, &ready, Word::Running, ""),
         (Stage::Up, &Fact::Unhealthy, Word::Stopping, "stopping:Health SIGTERM"),
         (Stage::Up, &exited, Word::Stopping, "KILL"),
+        (Stage::Parting, &executed, Word::Stopping, ""),
+        (Stage::Parting, &ready, Word::Stopping, ""),
+        (Stage::Parting, &Fact::Unhealthy, Word::Stopping, ""),
+        (Stage::Parting, &exited, Word::Stopping, "stopping:Health SIGTERM"),
         (Stage::Stopping, &executed, Word::Stopping, ""),
         (Stage::Stopping, &ready, Word::Stopping, ""),
         (Stage::Stopping, &Fact::Unhealthy, Word::Stopping, ""),
@@ -400,7 +605,11 @@ fn each_deadline() {
         (Stage::Stopping, 5_000, Word::Stopping, "KILL"),
         (Stage::Killing, 2_000, Word::Stopping, "stuck KILL"),
         (Stage::Stuck, 60_000, Word::Stopping, "stuck KILL"),
+        (Stage::Preparing, 2_000, Word::Waiting, ""),
+        (Stage::Parting, 1_250, Word::Stopping, "stopping:Health SIGTERM"),
+        (Stage::Judging, 500, Word::Backoff, "backoff:1:1000"),
         (Stage::Backoff, 1_000, Word::Waiting, ""),
+        (Stage::Held, 60_000, Word::Waiting, ""),
     ] {
         let mut bench = Bench::stage(stage);
         let before = format!("{:?}", bench.service);

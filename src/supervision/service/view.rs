@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::advice::because;
 use super::{Service, State, Target};
 use crate::spec;
-use crate::supervision::message::{Action, LastEnd};
+use crate::supervision::message::{Action, Advice, LastEnd};
 use crate::value::{Moment, Run, ServiceName};
 use crate::wire::State as Word;
 
@@ -33,11 +34,11 @@ impl Service {
     pub const fn word(&self) -> Word {
         match &self.state {
             State::Down => Word::Stopped,
-            State::Waiting => Word::Waiting,
+            State::Waiting | State::Preparing { .. } | State::Held(_) => Word::Waiting,
             State::Launching(_) | State::Starting(..) => Word::Starting,
             State::Up { .. } => Word::Running,
-            State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. } => Word::Stopping,
-            State::Backoff(_) => Word::Backoff,
+            State::Parting { .. } | State::Stopping { .. } | State::Killing { .. } | State::Stuck { .. } => Word::Stopping,
+            State::Judging { .. } | State::Backoff(_) => Word::Backoff,
             State::Ended => Word::Exited,
             State::Failed(_) => Word::Failed,
         }
@@ -80,7 +81,7 @@ impl Service {
     #[must_use]
     pub const fn next_start_at(&self) -> Option<Moment> {
         match &self.state {
-            State::Backoff(until) => Some(*until),
+            State::Backoff(until) | State::Preparing { until, delay: Some(_), .. } => Some(*until),
             _ => None,
         }
     }
@@ -109,6 +110,13 @@ impl Service {
         match &self.state {
             State::Failed(message) => Some(message.clone()),
             State::Stuck { .. } => Some(self.stuck_message()),
+            State::Preparing { delay: Some(Advice { by, verdict }), .. } => {
+                Some(format!("{by} delays its start{}", because(&verdict.reason)))
+            }
+            State::Preparing { .. } => Some(format!("asking {} about its start", self.spec.policy.decisions.join(", "))),
+            State::Judging { .. } => Some(format!("asking {} what is to follow", self.spec.policy.decisions.join(", "))),
+            State::Parting { drained_by: Some(by), .. } => Some(format!("{by} drains it before its stop signal")),
+            State::Parting { .. } => Some(format!("asking {} about its stop", self.spec.policy.decisions.join(", "))),
             _ => self
                 .last
                 .as_ref()
@@ -127,6 +135,12 @@ impl Service {
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting)
+    }
+
+    /// Whether scripts are asked about its launch, or one of them delays it.
+    #[must_use]
+    pub const fn is_preparing(&self) -> bool {
+        matches!(self.state, State::Preparing { .. })
     }
 
     /// Whether nothing will happen to it unless somebody orders it.
@@ -160,6 +174,11 @@ impl Service {
     #[must_use]
     pub const fn is_removed(&self) -> bool {
         self.removed
+    }
+
+    /// Scripts are asked about it no more: there is too little time left.
+    pub const fn hush(&mut self) {
+        self.hushed = true;
     }
 
     /// Says whether it is to be forgotten once it is down. The order to stop or start comes beside it.

@@ -20,7 +20,7 @@ pub fn spec(dice: &mut Dice) -> Spec {
         services.push(new);
     }
     let settings = settings(dice, &services);
-    Spec { services, settings }
+    Spec { services, settings, ..Spec::default() }
 }
 
 /// What an operator may have made of the file: every kind of change, in random places. A service only ever depends on
@@ -54,7 +54,7 @@ pub fn revised(dice: &mut Dice, old: &Spec) -> Spec {
         }
     }
     let settings = if dice.one_in(4) { settings(dice, &services) } else { reselected(old.settings.clone(), &services) };
-    Spec { services, settings }
+    Spec { services, settings, ..Spec::default() }
 }
 
 fn reselected(mut settings: Settings, services: &[Service]) -> Settings {
@@ -98,6 +98,7 @@ pub fn policy(dice: &mut Dice) -> Policy {
         stop_grace: dice.seconds_of([0, 3, 50, 300]),
         log: LogLimits { max_size: ByteSize::mebibytes(1 + dice.below(2)), keep: 5 },
         essential: dice.one_in(12),
+        decisions: if dice.one_in(2) { vec!["x".to_owned()] } else { Vec::new() },
         ..Policy::default()
     }
 }

@@ -8,6 +8,7 @@ use crate::supervision::Service;
 use crate::supervision::service::STUCK_AFTER;
 use crate::value::{Moment, Run, Signal, duration};
 use crate::wire::State as Word;
+use crate::wire::advice::{Point, Step};
 use crate::wire::event::{Ending, Kind, Next, StopReason};
 
 /// A rule that was broken, in words.
@@ -53,6 +54,18 @@ pub struct Watch {
     last_kill: Option<Moment>,
     /// A SIGKILL without grace was ordered.
     pub kill_is_ordered: bool,
+    /// An operator ordered the next launch: nobody may be asked.
+    by_operator: bool,
+    /// When the open question is over.
+    asked_until: Option<Moment>,
+    /// Where it was asked.
+    asked_at: Option<Point>,
+    /// The end of the grace that was running when it was asked about its stop.
+    parts_until: Option<Moment>,
+    /// A hold or a delay: no launch before; `None` within: none at all.
+    not_before: Option<Option<Moment>>,
+    advised_delay: Option<Duration>,
+    advised_end: bool,
 }
 
 impl Watch {
@@ -77,18 +90,29 @@ impl Watch {
             asked: None,
             last_kill: None,
             kill_is_ordered: false,
+            by_operator: false,
+            asked_until: None,
+            asked_at: None,
+            parts_until: None,
+            not_before: None,
+            advised_delay: None,
+            advised_end: false,
         }
     }
 
     /// An order that launches it reached it.
-    pub fn ordered_up(&mut self) {
+    pub fn ordered_up(&mut self, by_operator: bool) {
         self.is_ordered = true;
+        self.by_operator = by_operator;
+        self.not_before = None;
         self.is_held_down = false;
         self.attempts_may_reset = true;
     }
 
     pub fn ordered_down(&mut self, by_operator: bool) {
         self.is_ordered = false;
+        self.by_operator = false;
+        self.not_before = None;
         self.is_held_down |= by_operator;
         self.attempts_may_reset = true;
     }
@@ -97,6 +121,8 @@ impl Watch {
         let active = &service.spec().definition;
         hold!(!self.is_live, "run {run} launched while run {} lives", self.run);
         hold!(run == self.run.next(), "run {run} follows run {}", self.run);
+        let held = self.not_before.is_some_and(|until| until.is_none_or(|until| until > now));
+        hold!(!held, "launched while held or delayed: {:?}", self.not_before);
         hold!(!self.is_held_down, "launched although an operator stopped it");
         hold!(!self.chain_is_open || self.crashed || self.is_ordered || self.started, "a chain without a crash");
         if self.is_ordered {
@@ -163,7 +189,7 @@ impl Watch {
             Kind::Backoff { attempt, delay_ms, .. } => {
                 hold!(policy.restart != Restart::Never, "backoff under restart: never");
                 hold!(policy.restart == Restart::Always || self.crashed, "backoff after a clean end under restart: on-crash");
-                let delay = policy.backoff.delay(*attempt);
+                let delay = self.advised_delay.take().unwrap_or_else(|| policy.backoff.delay(*attempt));
                 hold!(*delay_ms == duration::millis(delay), "a delay of {delay_ms} ms at attempt {attempt}");
                 let was_reset = *attempt == 1 && self.attempts_may_reset;
                 hold!(was_reset || *attempt == self.attempt + 1, "attempt {attempt} after {}", self.attempt);
@@ -179,7 +205,9 @@ impl Watch {
             }
             Kind::GaveUp { crashes, .. } => {
                 hold!(self.chain_is_open && self.crashed, "gave up without a crash");
-                hold!(policy.backoff.give_up_after.is_some_and(|most| *crashes >= most), "gave up too early");
+                let is_advised = std::mem::take(&mut self.advised_end);
+                let is_enough = policy.backoff.give_up_after.is_some_and(|most| *crashes >= most);
+                hold!(is_enough || is_advised, "gave up too early");
                 self.chain_is_open = false;
             }
             Kind::Stopping { reason, grace_ms, .. } => {
@@ -187,9 +215,19 @@ impl Watch {
                 let is_own = matches!(reason, StopReason::NotReady | StopReason::Health);
                 hold!(!is_own || self.started, "asked to end as {reason:?} before it started");
                 let grace = Duration::from_millis(*grace_ms);
-                hold!(grace <= policy.stop_grace, "a longer grace than it has");
+                hold!(self.parts_until.is_some() || grace <= policy.stop_grace, "a longer grace than it has");
+                // A tick may come late: then there is none left.
+                let is_within = grace.is_zero() || self.parts_until.is_none_or(|until| now + grace <= until);
+                hold!(is_within, "a question or a drain made the grace longer");
                 self.asked = Some((now, grace));
                 self.limit = Some(now + grace + STUCK_AFTER);
+            }
+            Kind::Hold { for_ms, .. } => {
+                self.not_before = Some(for_ms.map(|ms| now + Duration::from_millis(ms)));
+                self.backoff_until = self.not_before.flatten();
+                // What ends the run is no longer the order that launches the next one.
+                self.is_ordered &= !self.is_live;
+                self.by_operator = false;
             }
             Kind::Stop { .. } => self.chain_is_open = false,
             Kind::Stuck { .. } => {
@@ -199,6 +237,40 @@ impl Watch {
             _ => return Err(format!("not an event of a service: {kind:?}")),
         }
         Ok(())
+    }
+
+    /// Scripts are asked about it.
+    pub fn asked(&mut self, point: Point, until: Moment, grace: Duration, now: Moment) -> Verdict {
+        match point {
+            Point::Start => {
+                hold!(!self.is_live, "asked about the start of what runs");
+                hold!(!self.by_operator, "asked about what an operator ordered");
+            }
+            Point::Restart => hold!(self.crashed && !self.is_live, "asked what follows a crash without one"),
+            Point::Stop => {
+                hold!(self.is_live && self.started && self.asked.is_none(), "asked about its stop out of place");
+                // The event's milliseconds are rounded down, once more than here.
+                self.parts_until = Some(now + grace + Duration::from_millis(1));
+                self.limit = Some(now + grace + STUCK_AFTER);
+            }
+        }
+        (self.asked_at, self.asked_until) = (Some(point), Some(until));
+        Ok(())
+    }
+
+    pub const fn asked_until(&self) -> Option<Moment> {
+        self.asked_until
+    }
+
+    /// The open question is answered: what may follow only from that.
+    pub fn advised(&mut self, step: Option<Step>, longest: Duration, now: Moment) {
+        self.advised_end = false;
+        match (self.asked_at, step) {
+            (Some(Point::Start), Some(Step::Delay(length))) => self.not_before = Some(Some(now + length.min(longest))),
+            (Some(Point::Restart), Some(Step::Delay(length))) => self.advised_delay = Some(length.min(longest)),
+            (Some(Point::Restart), Some(Step::GiveUp)) => self.advised_end = true,
+            _ => {}
+        }
     }
 
     /// A run long enough makes the next wait the first one again, also before the machine says so.

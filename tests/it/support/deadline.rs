@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The longest wait for anything: far beyond what a loaded machine needs, so that reaching it always means a fault.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// A point in time, [`LIMIT`] after it was made.
 #[derive(Clone, Copy)]

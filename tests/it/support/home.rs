@@ -83,6 +83,13 @@ impl Home {
         self.dir.path().join(name)
     }
 
+    /// Puts a file that others may be reading in its place at once: they see the old text or the new one, never a part.
+    pub fn replace(&self, path: &Path, text: &str) {
+        let new = self.path("new");
+        fs::write(&new, text).expect("a new file");
+        fs::rename(&new, path).expect("the new file in its place");
+    }
+
     /// The config file.
     pub fn config(&self) -> PathBuf {
         self.path("section3.yml")

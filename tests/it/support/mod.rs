@@ -5,8 +5,10 @@ pub mod deadline;
 pub mod events;
 pub mod home;
 pub mod lines;
+pub mod port;
 pub mod process;
 pub mod stage;
 
 pub use daemon::{Daemon, Launch};
 pub use home::Home;
+pub use port::Port;

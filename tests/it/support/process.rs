@@ -79,7 +79,20 @@ fn all() -> Vec<i32> {
     entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| *pid != own).collect()
 }
 
+/// When a live process was made, in clock ticks since the boot.
+#[track_caller]
+pub fn forked_at(pid: i32) -> u64 {
+    // Field 22 of proc_pid_stat(5).
+    let ticks = fields(pid).and_then(|fields| fields.get(19)?.parse().ok());
+    ticks.unwrap_or_else(|| panic!("no process {pid}"))
+}
+
 fn state(pid: i32) -> Option<char> {
+    fields(pid)?.first()?.chars().next()
+}
+
+/// The fields of `/proc/PID/stat` from the third on: before that is the name, in which anything may be.
+fn fields(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].trim_start().chars().next()
+    Some(stat[stat.rfind(')')? + 1..].split_whitespace().map(str::to_owned).collect())
 }

@@ -1,0 +1,184 @@
+//! Open questions: each goes to every script that its service's `decisions` names, their answers come back one by one, and
+//! the machine hears of it once: when the last one has answered, or when the time is over.
+//!
+//! Nothing here waits. Who does not answer in time has no opinion; what comes later is let go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::clock::Now;
+use super::event_loop::Daemon;
+use crate::supervision::advice::{Judged, judge};
+use crate::supervision::{Advice, Fact, Question, ServiceId};
+use crate::value::duration::Human;
+use crate::value::{Moment, duration};
+use crate::wire::advice::{Case, Verdict};
+use crate::wire::event::{Actor, Kind};
+
+/// What a script answers: its verdict, no opinion, or why there is no answer.
+pub type Answer = Result<Option<Verdict>, String>;
+
+/// Stands for one script's part in one question; never given again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AskId(pub u64);
+
+/// There is nobody who could be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoHost;
+
+/// The questions that are open: at most one a service, each with as many parts as the service names scripts.
+#[derive(Debug, Default)]
+pub struct Questions {
+    next: u64,
+    open: BTreeMap<ServiceId, Open>,
+    places: HashMap<AskId, ServiceId>,
+}
+
+#[derive(Debug)]
+struct Open {
+    question: Question,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    ask: AskId,
+    by: Actor,
+    answer: Option<(Moment, Answer)>,
+}
+
+/// A question that is over.
+#[derive(Debug)]
+pub struct Closed {
+    id: ServiceId,
+    question: Question,
+    advice: Option<Advice>,
+    told: Vec<(Duration, Judged)>,
+}
+
+impl Questions {
+    /// Enters a question to these scripts. A service has one question at a time: an older one that its service no longer
+    /// waits for is closed.
+    pub fn open(&mut self, id: ServiceId, question: Question, scripts: Vec<Actor>) -> (Vec<AskId>, Option<Closed>) {
+        let older = self.close(id);
+        let mut parts = Vec::with_capacity(scripts.len());
+        for by in scripts {
+            self.next += 1;
+            let ask = AskId(self.next);
+            self.places.insert(ask, id);
+            parts.push(Part { ask, by, answer: None });
+        }
+        let asks = parts.iter().map(|part| part.ask).collect();
+        self.open.insert(id, Open { question, parts });
+        (asks, older)
+    }
+
+    /// Takes one answer; the question is over with the last one. A second answer, or one that comes too late, is let go.
+    pub fn answered(&mut self, ask: AskId, answer: Answer, now: Moment) -> Option<Closed> {
+        let id = self.places.remove(&ask)?;
+        let parts = &mut self.open.get_mut(&id)?.parts;
+        let part = parts.iter_mut().find(|part| part.ask == ask)?;
+        part.answer = Some((now, answer));
+        if parts.iter().any(|part| part.answer.is_none()) { None } else { self.close(id) }
+    }
+
+    /// When the next question is over whatever happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.open.values().map(|open| open.question.deadline).min()
+    }
+
+    /// The questions whose time is over.
+    pub fn expire(&mut self, now: Moment) -> Vec<Closed> {
+        let over = self.open.iter().filter(|(_, open)| open.question.deadline <= now).map(|(id, _)| *id);
+        over.collect::<Vec<_>>().into_iter().filter_map(|id| self.close(id)).collect()
+    }
+
+    fn close(&mut self, id: ServiceId) -> Option<Closed> {
+        let Open { question, parts } = self.open.remove(&id)?;
+        let patience = question.deadline.since(question.asked_at);
+        let mut answers = Vec::with_capacity(parts.len());
+        let mut took = Vec::with_capacity(parts.len());
+        for Part { ask, by, answer } in parts {
+            self.places.remove(&ask);
+            let (at, answer) = answer.unwrap_or_else(|| {
+                let silence = format!("no answer within {}", Human(patience));
+                (question.deadline, Err(silence))
+            });
+            took.push(at.since(question.asked_at));
+            answers.push((by, answer));
+        }
+        let (advice, judged) = judge(question.case.point, question.most, &answers);
+        let told = judged.into_iter().map(|judged| (took.get(judged.at).copied().unwrap_or_default(), judged));
+        Some(Closed { id, advice, told: told.collect(), question })
+    }
+}
+
+impl Daemon {
+    /// Passes a question on to the scripts that its service names.
+    pub(super) fn ask_scripts(&mut self, id: ServiceId, question: Question, now: Now) {
+        let Some(service) = self.supervisor.service(id) else { return };
+        let names = service.spec().policy.decisions.clone();
+        if names.is_empty() {
+            // A reload took the last one out in the same turn.
+            let fact = Fact::Advised { question: question.number, advice: None };
+            self.supervisor.learn(id, question.run, fact, now.moment);
+            return;
+        }
+        let scripts = names.iter().map(|name| Self::script(name)).collect();
+        let case = question.case.clone();
+        let (asks, older) = self.questions.open(id, question, scripts);
+        self.conclude_questions(older, now);
+        for (ask, name) in asks.into_iter().zip(&names) {
+            if let Err(NoHost) = self.ask_script(ask, name, &case) {
+                self.answered(ask, Err("no hook host runs".to_owned()), now);
+            }
+        }
+    }
+
+    /// Who a name in `decisions` is.
+    fn script(name: &str) -> Actor {
+        Actor::Hook(name.into())
+    }
+
+    /// Sends one script its part of a question. Its answer comes to [`Daemon::answered`], at whatever time.
+    #[allow(clippy::unused_self, reason = "the host is the daemon's")]
+    fn ask_script(&mut self, _ask: AskId, _script: &str, _case: &Case) -> Result<(), NoHost> {
+        Err(NoHost)
+    }
+
+    /// A script has answered, or cannot.
+    pub(super) fn answered(&mut self, ask: AskId, answer: Answer, now: Now) {
+        let over = self.questions.answered(ask, answer, now.moment);
+        self.conclude_questions(over, now);
+    }
+
+    /// Goes on without those who have not answered in time. Before the machine's own deadlines, which are the same: what the
+    /// others have answered counts.
+    pub(super) fn expire_questions(&mut self, now: Now) {
+        let over = self.questions.expire(now.moment);
+        self.conclude_questions(over, now);
+    }
+
+    /// Tells what became of each answer, then what the one that counts says.
+    fn conclude_questions(&mut self, over: impl IntoIterator<Item = Closed>, now: Now) {
+        for Closed { id, question, advice, told } in over {
+            let service = self.supervisor.service(id);
+            let waits = service.is_some_and(|service| service.question() == Some(question.number));
+            let about = service.map(|service| (id, service.name().clone(), question.run));
+            for (took, Judged { by, verdict, reason, applied, .. }) in told {
+                let reason = if applied && !waits { format!("its service no longer waits for it; {reason}") } else { reason };
+                let kind = Kind::Decision {
+                    point: question.case.point.word(),
+                    verdict,
+                    by: by.to_string(),
+                    reason: reason.trim_end_matches("; ").to_owned(),
+                    took_ms: duration::millis(took),
+                    applied: applied && waits,
+                };
+                self.tell(about.clone(), kind, by, now);
+            }
+            self.supervisor.learn(id, question.run, Fact::Advised { question: question.number, advice }, now.moment);
+        }
+    }
+}

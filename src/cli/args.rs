@@ -99,8 +99,8 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
-    /// The program itself: replace the one that runs
-    #[command(name = "self", subcommand, after_help = after("section3 self reexec"))]
+    /// The program itself: update it, replace the one that runs
+    #[command(name = "self", subcommand, after_help = after("section3 self update --check"))]
     Own(Own),
     /// Check a config, no supervisor needed
     ///
@@ -117,9 +117,6 @@ pub enum Verb {
     /// In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.
     #[command(verbatim_doc_comment, after_help = after("section3 demo"))]
     Demo,
-    /// Update this program, or say which it is
-    #[command(name = "self", verbatim_doc_comment, subcommand_value_name = "COMMAND", after_help = after("section3 self version --json"))]
-    Itself(Itself),
     /// Print the completions of a shell
     #[command(verbatim_doc_comment, after_help = after("section3 completions bash > /etc/bash_completion.d/section3"))]
     Completions(Completions),
@@ -243,50 +240,6 @@ pub struct Init {
 }
 
 #[derive(Group, Debug)]
-pub struct Itself {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: SelfVerb,
-}
-
-#[derive(Subcommand, Debug)]
-#[allow(missing_docs, reason = "each help text below is the documentation")]
-pub enum SelfVerb {
-    /// Print version and platform of this program file
-    #[command(verbatim_doc_comment, after_help = after("section3 self version --json"))]
-    Version {
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-    },
-    /// Install the newest release in the place of this program file
-    ///
-    /// Downloads it, verifies its signature, runs it once and exchanges the file in one step; the old one is kept as
-    /// section3.prev. A running supervisor goes on with the old one. Where releases come from and whose keys are
-    /// trusted is built in, or set by root in /etc/section3/release.yml (`url:` and `keys:`).
-    #[cfg(feature = "update")]
-    #[command(verbatim_doc_comment, after_help = after("section3 self update --check"))]
-    Update(Update),
-    /// Exchange this program file and section3.prev, without network
-    ///
-    /// Refuses a copy that is not what was installed before. Twice is back again.
-    #[cfg(feature = "update")]
-    #[command(verbatim_doc_comment, after_help = after("section3 self rollback"))]
-    Rollback,
-}
-
-#[cfg(feature = "update")]
-#[derive(Group, Debug)]
-pub struct Update {
-    /// Only say whether there is a newer release: exit 8 if there is
-    #[arg(long, conflicts_with = "to")]
-    pub check: bool,
-    /// Install this version, also an older one
-    #[arg(long, value_name = "VERSION")]
-    pub to: Option<String>,
-}
-
-#[derive(Group, Debug)]
 pub struct Completions {
     /// Shell
     pub shell: clap_complete::Shell,
@@ -311,7 +264,6 @@ impl Args {
             Verb::Check(asked) => (asked.file.is_none(), false),
             Verb::Init(asked) => (asked.file.is_none(), false),
             Verb::Demo | Verb::Completions(_) | Verb::Man(_) => (false, false),
-            Verb::Itself(asked) => (false, !matches!(asked.verb, SelfVerb::Version { .. })),
             Verb::Status(_)
             | Verb::Start(_)
             | Verb::Stop(_)

@@ -4,7 +4,6 @@ pub mod check;
 pub mod demo;
 pub mod events;
 pub mod init;
-pub mod itself;
 pub mod manual;
 pub mod order;
 pub mod reload;

@@ -1,5 +1,11 @@
 //! `section3 self ...`: what is about the program and not about services.
 
+#[cfg(feature = "update")]
+mod rollback;
+#[cfg(feature = "update")]
+mod update;
+mod version;
+
 use clap::Subcommand;
 
 use super::Context;
@@ -13,6 +19,27 @@ use crate::wire::{ReexecReport, Request, text};
 #[derive(Subcommand, Debug)]
 #[command(subcommand_value_name = "COMMAND")]
 pub enum Own {
+    /// Print version and platform of this program file
+    #[command(verbatim_doc_comment, after_help = after("section3 self version --json"))]
+    Version {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install the newest release in the place of this program file
+    ///
+    /// Downloads it, verifies its signature, runs it once and exchanges the file in one step; the old one is kept as
+    /// section3.prev. A running supervisor goes on with the old one. Where releases come from and whose keys are
+    /// trusted is built in, or set by root in /etc/section3/release.yml (`url:` and `keys:`).
+    #[cfg(feature = "update")]
+    #[command(verbatim_doc_comment, after_help = after("section3 self update --check"))]
+    Update(update::Update),
+    /// Exchange this program file and section3.prev, without network
+    ///
+    /// Refuses a copy that is not what was installed before. Twice is back again.
+    #[cfg(feature = "update")]
+    #[command(verbatim_doc_comment, after_help = after("section3 self rollback"))]
+    Rollback,
     /// Make the running supervisor go on as the program that is on disk now
     ///
     /// With the same PID, also as PID 1; no service is stopped or signalled, no output is lost. The program on disk is tried
@@ -25,9 +52,7 @@ pub enum Own {
 impl Own {
     /// Whether it talks to a supervisor.
     pub const fn takes_socket(&self) -> bool {
-        match self {
-            Self::Reexec => true,
-        }
+        !matches!(self, Self::Version { .. })
     }
 }
 
@@ -38,6 +63,11 @@ impl Own {
 /// Why it was not done.
 pub fn run(context: Context<'_>, asked: &Own) -> Result<u8, Halt> {
     match asked {
+        Own::Version { json } => version::run(context.out, *json),
+        #[cfg(feature = "update")]
+        Own::Update(asked) => update::run(context, asked),
+        #[cfg(feature = "update")]
+        Own::Rollback => rollback::run(context),
         Own::Reexec => reexec(context),
     }
 }

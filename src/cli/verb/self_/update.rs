@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::cli::args::Update;
+use clap::Args;
+
+use super::reexec;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::verb::Context;
@@ -19,6 +21,20 @@ use crate::value::Version;
 use crate::value::platform::TARGET;
 use crate::wire::event::UpdatePhase;
 use crate::wire::{Fault, FaultCode, Request, UpdateNote, VersionReport};
+
+/// What `self update` takes.
+#[derive(Args, Debug)]
+pub struct Update {
+    /// Only say whether there is a newer release: exit 8 if there is
+    #[arg(long, conflicts_with_all = ["to", "live"])]
+    pub check: bool,
+    /// Install this version, also an older one
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// Then make the running supervisor go on as the new program, as `self reexec` does
+    #[arg(long)]
+    pub live: bool,
+}
 
 /// Looks for a newer release, or installs one.
 ///
@@ -58,6 +74,9 @@ pub fn run(mut context: Context<'_>, asked: &Update) -> Result<u8, Halt> {
                 place.previous().display()
             );
             context.out.write(text.as_bytes())?;
+            if asked.live {
+                return reexec(context);
+            }
             say_what_runs(context.out, supervisor.as_ref(), version)?;
             Ok(exit::DONE)
         }

@@ -1,7 +1,0 @@
-//! `section3 self ...`: the program about its own file.
-
-#[cfg(feature = "update")]
-pub mod rollback;
-#[cfg(feature = "update")]
-pub mod update;
-pub mod version;

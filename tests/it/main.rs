@@ -26,5 +26,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

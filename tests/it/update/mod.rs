@@ -4,6 +4,7 @@ mod accepted;
 mod beside;
 mod installer;
 mod killed;
+mod page;
 mod refused;
 mod server;
 mod stand;

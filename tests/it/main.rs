@@ -14,6 +14,7 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod readiness;
 mod readme;
 mod reload;

@@ -1,21 +1,27 @@
 //! The supervisor's end of the control socket: connections, bounds, deadlines. It reads requests and writes answers; what
 //! they mean is decided in the event loop, which never waits for a client.
+//!
+//! What is known of a connection sits in its [`line::Line`], not on the stack of its task: a re-exec carries it over.
 
+mod line;
+
+use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::wire::request::{Form, MAX_LINE};
+use crate::wire::request::Form;
 use crate::wire::{Fault, FaultCode, Request, reply};
+use line::Line;
+pub use line::{Doing, LineRest};
 
 /// Clients at the same time. A person or an agent needs a handful; beyond this somebody leaks connections.
 const MAX_CLIENTS: usize = 64;
@@ -40,6 +46,9 @@ pub struct Call {
 pub struct Answer {
     frames: mpsc::Sender<Vec<u8>>,
     form: Form,
+    /// The number of the connection, and whether somebody in the event loop is responsible for the request.
+    number: i32,
+    is_taken: Arc<AtomicBool>,
 }
 
 /// A client that is gone, or does not read.
@@ -47,6 +56,17 @@ pub struct Answer {
 pub struct Lost;
 
 impl Answer {
+    /// The request was read: from here on whoever holds this is responsible for it, also across a re-exec.
+    pub fn taken(&self) {
+        self.is_taken.store(true, Ordering::Release);
+    }
+
+    /// The number of its connection; `None` where that is gone.
+    #[must_use]
+    pub fn connection(&self) -> Option<i32> {
+        (!self.is_lost()).then_some(self.number)
+    }
+
     /// Whether nobody waits any more.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -109,38 +129,91 @@ impl Answer {
     }
 }
 
-/// The places that clients can take, whatever listener they came through.
+/// Everybody who is connected, whatever listener they came through.
 #[derive(Clone, Debug)]
-pub struct Places(Rc<Semaphore>);
+pub struct Places {
+    free: Rc<Semaphore>,
+    lines: Rc<RefCell<Vec<Weak<Line>>>>,
+}
 
 impl Default for Places {
     fn default() -> Self {
-        Self(Rc::new(Semaphore::new(MAX_CLIENTS)))
+        Self { free: Rc::new(Semaphore::new(MAX_CLIENTS)), lines: Rc::default() }
     }
 }
 
 impl Places {
     /// Waits until every client has its answer and is gone, at most `limit`.
     pub async fn emptied(&self, limit: Duration) {
-        let _ = timeout(limit, self.0.acquire_many(MAX_CLIENTS as u32)).await;
+        let _ = timeout(limit, self.free.acquire_many(MAX_CLIENTS as u32)).await;
+    }
+
+    fn enter(&self, line: Line) -> Rc<Line> {
+        let line = Rc::new(line);
+        let mut lines = self.lines.borrow_mut();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Rc::downgrade(&line));
+        line
+    }
+
+    /// Every connection as it stands. Changes nothing that shows.
+    #[must_use]
+    pub fn rest(&self) -> Vec<LineRest> {
+        self.lines.borrow().iter().filter_map(Weak::upgrade).map(|line| line.rest()).collect()
+    }
+
+    /// Goes on with a connection of an earlier image of the program. Returns the way back to the client where somebody in the
+    /// event loop was responsible for its request. Must be called in a `LocalSet`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be watched; it is closed.
+    pub fn take_over(&self, stream: OwnedFd, rest: LineRest, calls: mpsc::Sender<Call>) -> io::Result<Option<Answer>> {
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        let stream = UnixStream::from_std(stream)?;
+        let owner = nix::unistd::geteuid().as_raw();
+        let doing = rest.doing;
+        let form = rest.form;
+        let line = self.enter(Line::from_rest(stream, rest));
+        let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
+        let answer = match doing {
+            Doing::Taken => {
+                line.wait_for(waiting);
+                Some(Answer { frames, form, number: line.number(), is_taken: line.is_taken() })
+            }
+            // Its sender is gone already: what is unsent is sent, and then that was the answer.
+            Doing::Answered => {
+                line.wait_for(waiting);
+                None
+            }
+            Doing::Nothing => None,
+        };
+        let free = Rc::clone(&self.free);
+        tokio::task::spawn_local(async move {
+            // There are as many places as before, and they were enough.
+            let Ok(_place) = free.try_acquire() else { return };
+            converse(&line, owner, &calls).await;
+        });
+        Ok(answer)
     }
 }
 
 /// Takes connections until the task is ended. Must run in a `LocalSet`.
-pub async fn serve(listener: UnixListener, Places(places): Places, calls: mpsc::Sender<Call>) {
+pub async fn serve(listener: UnixListener, places: Places, calls: mpsc::Sender<Call>) {
     let owner = nix::unistd::geteuid().as_raw();
     loop {
         let accepted = listener.accept().await;
-        let place = Rc::clone(&places);
         match accepted {
             Ok((stream, _)) => {
-                let calls = calls.clone();
+                let (calls, free) = (calls.clone(), Rc::clone(&places.free));
+                // Entered at once: a connection that was accepted is never forgotten.
+                let line = places.enter(Line::new(stream));
                 tokio::task::spawn_local(async move {
-                    let Ok(_place) = place.try_acquire() else {
-                        turn_away(stream, &Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected"))).await;
+                    let Ok(_place) = free.try_acquire() else {
+                        line.turn_away(&Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected"))).await;
                         return;
                     };
-                    converse(stream, owner, &calls).await;
+                    converse(&line, owner, &calls).await;
                 });
             }
             // Out of descriptors, or the client left before we came: neither is a reason to spin.
@@ -149,101 +222,34 @@ pub async fn serve(listener: UnixListener, Places(places): Places, calls: mpsc::
     }
 }
 
-/// Says why, in both forms at once: what the client speaks is not known yet.
-async fn turn_away(mut stream: UnixStream, fault: &Fault) {
-    let _ = timeout(PATIENCE, stream.write_all(reply::fault(fault).as_bytes())).await;
-}
-
-async fn converse(stream: UnixStream, owner: u32, calls: &mpsc::Sender<Call>) {
-    let Ok(peer) = stream.peer_cred() else { return };
-    let uid = peer.uid();
+async fn converse(line: &Rc<Line>, owner: u32, calls: &mpsc::Sender<Call>) {
+    let Some(uid) = line.uid() else { return };
     if uid != 0 && uid != owner {
-        turn_away(stream, &Fault::new(FaultCode::NotPermitted, format!("user {uid} may not talk to this supervisor"))).await;
+        line.turn_away(&Fault::new(FaultCode::NotPermitted, format!("user {uid} may not talk to this supervisor"))).await;
         return;
     }
-    let (mut reader, mut writer) = stream.into_split();
-    let mut unread = Vec::new();
     loop {
-        let line = match timeout(PATIENCE, next_line(&mut reader, &mut unread)).await {
-            Ok(Ok(Some(line))) => line,
-            // The end of the conversation, a client that does not finish its request, or one that is gone.
-            Ok(Ok(None) | Err(_)) | Err(_) => return,
-        };
-        let (form, request) = Request::decode(&line);
-        let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
-        let answer = Answer { frames, form };
-        match request {
-            Ok(request) => {
-                if calls.send(Call { request, uid, answer }).await.is_err() {
-                    return; // The supervisor ends.
+        if line.is_idle() {
+            let asked = match timeout(PATIENCE, line.next_request()).await {
+                Ok(Ok(Some(asked))) => asked,
+                // The end of the conversation, a client that does not finish its request, or one that is gone.
+                Ok(Ok(None) | Err(_)) | Err(_) => return,
+            };
+            let (form, request) = Request::decode(&asked);
+            let (frames, waiting) = mpsc::channel(WAITING_FRAMES);
+            line.ask(asked, form, waiting);
+            let answer = Answer { frames, form, number: line.number(), is_taken: line.is_taken() };
+            match request {
+                Ok(request) => {
+                    if calls.send(Call { request, uid, answer }).await.is_err() {
+                        return; // The supervisor ends.
+                    }
                 }
+                Err(fault) => answer.refuse(&fault),
             }
-            Err(fault) => answer.refuse(&fault),
         }
-        if forward(waiting, &mut reader, &mut unread, &mut writer).await.is_err() || form == Form::Plain || line.len() > MAX_LINE
-        {
+        if line.forward().await.is_err() || line.is_over() {
             return;
         }
     }
-}
-
-/// One line, without reading past [`MAX_LINE`]: a longer one is returned cut, and refused by its length.
-async fn next_line(reader: &mut OwnedReadHalf, unread: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
-    loop {
-        if let Some(end) = memchr::memchr(b'\n', unread) {
-            let rest = unread.split_off(end + 1);
-            return Ok(Some(std::mem::replace(unread, rest)));
-        }
-        if unread.len() > MAX_LINE {
-            return Ok(Some(std::mem::take(unread)));
-        }
-        let mut chunk = [0; 4096];
-        match reader.read(&mut chunk).await? {
-            // `printf status | nc`: the last line may lack its end.
-            0 if unread.is_empty() => return Ok(None),
-            0 => return Ok(Some(std::mem::take(unread))),
-            read => unread.extend(chunk.iter().take(read)),
-        }
-    }
-}
-
-/// Writes an answer as it comes. Ends early where the client is gone or does not read.
-async fn forward(
-    mut waiting: mpsc::Receiver<Vec<u8>>,
-    reader: &mut OwnedReadHalf,
-    unread: &mut Vec<u8>,
-    writer: &mut OwnedWriteHalf,
-) -> Result<(), Lost> {
-    let mut chunk = [0; 512];
-    let mut listening = true;
-    loop {
-        tokio::select! {
-            frame = waiting.recv() => match frame {
-                Some(frame) => match timeout(PATIENCE, writer.write_all(&frame)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return Err(Lost),
-                },
-                None => return Ok(()),
-            },
-            read = reader.read(&mut chunk), if listening => match read {
-                Ok(0) if is_gone(writer.as_ref()) => return Err(Lost),
-                // It closed its sending half only, as `nc -N` does, and still reads.
-                Ok(0) => listening = false,
-                Ok(read) if unread.len() <= MAX_LINE => unread.extend(chunk.iter().take(read)),
-                Ok(_) | Err(_) => return Err(Lost),
-            },
-            () = tokio::time::sleep(PATIENCE), if !listening => {
-                if is_gone(writer.as_ref()) {
-                    return Err(Lost);
-                }
-            }
-        }
-    }
-}
-
-/// Whether the other end closed both halves.
-fn is_gone(stream: &UnixStream) -> bool {
-    let mut watched = [PollFd::new(stream.as_fd(), PollFlags::empty())];
-    let _ = poll(&mut watched, PollTimeout::ZERO);
-    watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }

@@ -82,6 +82,12 @@ impl Questions {
         if parts.iter().any(|part| part.answer.is_none()) { None } else { self.close(id) }
     }
 
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// When the next question is over whatever happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {

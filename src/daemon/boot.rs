@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use nix::unistd::geteuid;
 
+use super::clock::Now;
 use super::event_loop::Daemon;
 use super::occupancy::{Occupancy, Refusal, end_leftovers};
 use super::recipe::{Surroundings, inherited_environment};
 use crate::config;
 use crate::log::{Folder, Pump, Setup, diary};
-use crate::spec::{Spec, UnknownName};
+use crate::spec::{Console, LogLimits, Spec, UnknownName};
 use crate::sys::{clock, init, signals, words};
 use crate::value::paths;
 use crate::wire::event::Origin;
@@ -92,24 +93,18 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         descriptor_limit,
     };
     let origin = Origin { boot, host: hostname() };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        // Reads of files for clients and launches: few at a time, and gone when idle. Probes have places of their own.
-        .max_blocking_threads(4 + crate::probe::MOST_LOOK_UPS)
-        .thread_stack_size(256 << 10)
-        .thread_keep_alive(std::time::Duration::from_secs(1))
-        .build()
-        .map_err(|error| failed(format!("cannot start the event loop: {}", words::io(&error))))?;
+    let runtime = runtime().map_err(|error| failed(format!("cannot start the event loop: {}", words::io(&error))))?;
     let log_dir = folder.path().to_owned();
+    let program = super::handover::on_disk();
     let (inbox, letters) = tokio::sync::mpsc::channel(super::inbox::CAPACITY);
-    let pump = start_pump(folder, &spec, inbox.clone())
+    let settings = &spec.settings;
+    let pump = start_pump(folder, settings.log, settings.console, inbox.clone())
         .map_err(|error| failed(format!("cannot start the log pump: {}", words::io(&error))))?;
     diary::begin(pump.voice());
     let local = tokio::task::LocalSet::new();
     let code = local.block_on(&runtime, async move {
         let listener = occupancy.listen().map_err(|refusal| failed(refusal.into_message()))?;
-        let daemon = Daemon::new(super::event_loop::Parts {
+        let mut daemon = Daemon::new(super::event_loop::Parts {
             spec,
             config_path,
             log_dir,
@@ -120,27 +115,47 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
             occupancy,
             pump,
             null,
+            program,
             inbox,
         });
         let listener =
             daemon.serve(listener).map_err(|error| failed(format!("cannot watch the socket: {}", words::io(&error))))?;
         let signals = crate::sys::watch::watch_signals(signals);
         let signals = signals.map_err(|error| failed(format!("cannot watch for signals: {}", words::io(&error))))?;
-        Ok(daemon.run(signals, letters, listener, leftovers).await)
+        daemon.begin(leftovers, Now::read());
+        Ok(daemon.run(signals, letters, listener).await)
     });
     // A client that reads a log from a dead disk must not hold up the end.
     runtime.shutdown_background();
     code
 }
 
-fn start_pump(folder: Folder, spec: &Spec, inbox: tokio::sync::mpsc::Sender<super::inbox::Letter>) -> std::io::Result<Pump> {
+/// The runtime of the event loop.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Reads of files for clients and launches: few at a time, and gone when idle. Probes have places of their own.
+        .max_blocking_threads(4 + crate::probe::MOST_LOOK_UPS)
+        .thread_stack_size(256 << 10)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build()
+}
+
+/// The log pump, which writes to our stdout and reports to the inbox.
+pub fn start_pump(
+    folder: Folder,
+    own: LogLimits,
+    console: Console,
+    inbox: tokio::sync::mpsc::Sender<super::inbox::Letter>,
+) -> std::io::Result<Pump> {
     use std::os::fd::AsFd;
     use tokio::sync::mpsc::error::TrySendError;
 
     let setup = Setup {
         folder,
-        own: spec.settings.log,
-        console: spec.settings.console,
+        own,
+        console,
         stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
         clock: Box::new(clock::monotonic),
     };

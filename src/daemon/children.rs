@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::census::Census;
 use super::errand::Errands;
@@ -54,6 +55,55 @@ pub struct Children {
     clearing: HashSet<ServiceId>,
 }
 
+/// [`Children`], written down.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChildrenRest {
+    /// Runs that have processes.
+    pub runs: Vec<ChildRest>,
+    /// Adopted orphans.
+    pub strangers: Vec<(i32, Option<(ServiceId, Run)>)>,
+    /// Runs whose main process was reaped.
+    pub clearing: Vec<ServiceId>,
+    /// Processes of probes, and whose.
+    pub errands: Vec<(i32, Option<ServiceId>)>,
+}
+
+/// [`Child`], written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChildRest {
+    /// Whose.
+    pub id: ServiceId,
+    /// Which run.
+    pub run: Run,
+    /// Its service's name.
+    pub name: ServiceName,
+    /// Its main process.
+    pub pid: i32,
+    /// What that used, once it is reaped.
+    pub usage: Option<Usage>,
+    /// Where the outcome of its launch will be read.
+    pub launch: Option<i32>,
+    /// Whether what is left of it is to be killed.
+    pub killing: bool,
+    /// Whether its output is being drained.
+    pub draining: bool,
+}
+
+impl ChildrenRest {
+    /// Whether it names only processes that can be ours.
+    ///
+    /// # Errors
+    ///
+    /// Which not.
+    pub fn check(&self) -> Result<(), String> {
+        let pids = self.runs.iter().map(|child| child.pid).chain(self.strangers.iter().map(|(pid, _)| *pid));
+        match pids.chain(self.errands.iter().map(|(pid, _)| *pid)).find(|pid| *pid < 2) {
+            Some(pid) => Err(format!("{pid} is no child of ours")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Children {
     /// Nobody yet. `boot` is the mark of this incarnation.
     #[must_use]
@@ -65,6 +115,44 @@ impl Children {
             leaders: HashMap::new(),
             strangers: HashMap::new(),
             clearing: HashSet::new(),
+        }
+    }
+
+    /// Everybody, to be written down.
+    pub fn rest(&self) -> ChildrenRest {
+        let runs = self.runs.iter().map(|(id, child)| ChildRest {
+            id: *id,
+            run: child.run,
+            name: child.name.clone(),
+            pid: child.pid,
+            usage: child.usage,
+            launch: child.launch.as_ref().map(|launch| launch.number()),
+            killing: child.killing,
+            draining: child.draining,
+        });
+        ChildrenRest {
+            runs: runs.collect(),
+            strangers: self.strangers.iter().map(|(pid, owner)| (*pid, *owner)).collect(),
+            clearing: self.clearing.iter().copied().collect(),
+            errands: self.errands.rest(),
+        }
+    }
+
+    /// The same again; `launch` finds the launch behind a descriptor. Errands that were under way are ended: they are asked
+    /// anew.
+    pub fn take_over(&mut self, rest: ChildrenRest, launch: impl Fn(i32, i32) -> Option<Rc<Launch>>) {
+        for child in rest.runs {
+            if child.usage.is_none() {
+                self.leaders.insert(child.pid, child.id);
+            }
+            let launch = child.launch.and_then(|number| launch(child.pid, number));
+            let ChildRest { id, run, name, pid, usage, launch: _, killing, draining } = child;
+            self.runs.insert(id, Child { run, name, pid, usage, launch, ended: false, killing, draining });
+        }
+        self.strangers.extend(rest.strangers);
+        self.clearing.extend(rest.clearing);
+        for (pid, owner) in rest.errands {
+            Errands::end_inherited(&self.errands, pid, owner);
         }
     }
 

@@ -2,12 +2,14 @@
 
 use super::clock::Now;
 use super::event_loop::Daemon;
+use super::handover::Asker;
 use super::inbox::ReloadOrder;
 use super::orders::Report;
 use crate::control::server::{Answer, Call};
 use crate::log::LogId;
 use crate::supervision::{ServiceId, Wish};
 use crate::value::ServiceName;
+use crate::value::version::VERSION;
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
 use crate::wire::request::{LogName, Order};
 use crate::wire::{Fault, FaultCode, OrderResult, Outcome, Request, RotateResult, SignalReport, VersionReport, text};
@@ -42,6 +44,7 @@ impl Daemon {
     /// Answers a client, now or when it is done.
     pub(super) fn answer(&mut self, call: Call, now: Now) {
         let Call { request, uid, answer } = call;
+        answer.taken();
         for ticket in self.orders.clear_out() {
             self.supervisor.drop_ticket(ticket);
         }
@@ -89,7 +92,7 @@ impl Daemon {
                 Err(fault) => answer.refuse(&fault),
             },
             Request::Reexec => {
-                answer.refuse(&Fault::new(FaultCode::Failed, "this supervisor cannot replace itself"));
+                self.begin_reexec(Asker { actor, answer: Some(answer) }, now);
             }
             Request::Updated(note) => {
                 let words = |version: Option<crate::value::Version>| version.map(|version| version.to_string());
@@ -186,6 +189,6 @@ impl Daemon {
 }
 
 fn answer_version(answer: Answer) {
-    let report = VersionReport { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    let report = VersionReport { version: VERSION.to_owned(), pid: std::process::id() };
     answer.finish(&report, || text::version(&report));
 }

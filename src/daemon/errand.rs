@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ pub struct Errands(RefCell<HashMap<i32, Errand>>);
 
 #[derive(Debug)]
 struct Errand {
-    owner: ServiceId,
+    owner: Option<ServiceId>,
     /// Kept until it is reaped: until then it may read what it was made from.
-    launch: Launch,
+    launch: Option<Launch>,
     ended: oneshot::Sender<(ExitStatus, Outcome)>,
 }
 
@@ -50,14 +50,26 @@ impl Errands {
 
     /// The services that have one under way.
     pub fn owners(&self) -> Vec<ServiceId> {
-        self.0.borrow().values().map(|errand| errand.owner).collect()
+        self.0.borrow().values().filter_map(|errand| errand.owner).collect()
+    }
+
+    /// Those that are under way, to be written down.
+    pub fn rest(&self) -> Vec<(i32, Option<ServiceId>)> {
+        self.0.borrow().iter().map(|(pid, errand)| (*pid, errand.owner)).collect()
+    }
+
+    /// Ends one that an earlier image of the program began: nobody waits for its answer any more.
+    pub fn end_inherited(errands: &Rc<Self>, pid: i32, owner: Option<ServiceId>) {
+        let (ended, _) = oneshot::channel();
+        errands.0.borrow_mut().insert(pid, Errand { owner, launch: None, ended });
+        drop(Guard { errands: Rc::clone(errands), pid });
     }
 
     /// If this ended process was one: kills what is left in its group, while the zombie still pins the number, and tells
     /// who waits for it.
     pub fn ended(&self, zombie: Zombie) -> bool {
         let Some(errand) = self.0.borrow_mut().remove(&zombie.pid) else { return false };
-        let outcome = errand.launch.outcome().unwrap_or(Outcome::Executed);
+        let outcome = errand.launch.and_then(|launch| launch.outcome()).unwrap_or(Outcome::Executed);
         // An error means that nothing is left.
         let _ = process::signal_group(zombie.pid, Signal::KILL);
         // Nobody may be waiting any more.
@@ -111,10 +123,27 @@ pub async fn run(errands: &Rc<Errands>, order: &Order) -> Answer {
         let facts = super::recipe::explain(&order.definition, stage, errno);
         format!("cannot launch: {}: {}", facts.stage, facts.message)
     };
-    let (launch, output) = begin(order).map_err(explain)?;
+    let (status, said) = converse(errands, Some(order.owner), &order.recipe, &order.null, None).await.map_err(explain)?;
+    if status.is_success() { Ok(()) } else { Err(after(&status.to_string(), &said)) }
+}
+
+/// Runs a process that belongs to no run, and waits for its end; returns how it ended and the last of its output. `extra` is a
+/// descriptor that it gets. It is killed where this future is dropped before.
+///
+/// # Errors
+///
+/// The stage at which its launch failed.
+pub async fn converse(
+    errands: &Rc<Errands>,
+    owner: Option<ServiceId>,
+    recipe: &Recipe,
+    null: &OwnedFd,
+    extra: Option<(BorrowedFd<'_>, RawFd)>,
+) -> Result<(ExitStatus, Vec<u8>), (Stage, Errno)> {
+    let (launch, output) = begin(recipe, null, extra)?;
     let pid = launch.pid;
     let (end, mut ended) = oneshot::channel();
-    errands.0.borrow_mut().insert(pid, Errand { owner: order.owner, launch, ended: end });
+    errands.0.borrow_mut().insert(pid, Errand { owner, launch: Some(launch), ended: end });
     let guard = Guard { errands: Rc::clone(errands), pid };
     let mut tail = Tail::default();
     let ended = tokio::select! {
@@ -125,19 +154,23 @@ pub async fn run(errands: &Rc<Errands>, order: &Order) -> Answer {
     // Its last words may still be in the pipe.
     let _ = tail.take(&output);
     match ended {
-        Ok((_, Outcome::Failed(stage, errno))) => Err(explain((stage, errno))),
-        Ok((status, Outcome::Executed)) if status.is_success() => Ok(()),
-        Ok((status, Outcome::Executed)) => Err(tail.after(&status.to_string())),
-        Err(_) => Err("the supervisor ends".to_owned()),
+        Ok((_, Outcome::Failed(stage, errno))) => Err((stage, errno)),
+        Ok((status, Outcome::Executed)) => Ok((status, tail.0)),
+        // The supervisor ends, and nobody will read this.
+        Err(_) => Err((Stage::Exec, Errno::ECANCELED)),
     }
 }
 
-fn begin(order: &Order) -> Result<(Launch, AsyncFd<OwnedFd>), (Stage, Errno)> {
+fn begin(
+    recipe: &Recipe,
+    null: &OwnedFd,
+    extra: Option<(BorrowedFd<'_>, RawFd)>,
+) -> Result<(Launch, AsyncFd<OwnedFd>), (Stage, Errno)> {
     let pipe_failed = |errno| (Stage::Pipe, errno);
     let (output, input) = pipe2(OFlag::O_CLOEXEC).map_err(pipe_failed)?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(pipe_failed)?;
     let output = watch(output).map_err(|error| (Stage::Pipe, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))?;
-    let launch = spawn::spawn(order.recipe.clone(), order.null.as_fd(), input.as_fd(), None)?;
+    let launch = spawn::spawn(recipe.clone(), null.as_fd(), input.as_fd(), extra)?;
     Ok((launch, output))
 }
 
@@ -179,13 +212,13 @@ impl Tail {
         let surplus = self.0.len().saturating_sub(KEPT_OUTPUT);
         self.0.drain(..surplus);
     }
+}
 
-    /// `how` it ended, and what it said.
-    fn after(&self, how: &str) -> String {
-        let text = String::from_utf8_lossy(&self.0);
-        let text = text.trim();
-        if text.is_empty() { how.to_owned() } else { format!("{how}: {text}") }
-    }
+/// `how` it ended, and what it said.
+pub fn after(how: &str, said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let text = text.trim();
+    if text.is_empty() { how.to_owned() } else { format!("{how}: {text}") }
 }
 
 enum Taken {
@@ -204,12 +237,12 @@ mod tests {
     #[test]
     fn the_end_of_the_output_is_kept() {
         let mut tail = Tail::default();
-        assert_eq!(tail.after("exit 1"), "exit 1");
+        assert_eq!(after("exit 1", &tail.0), "exit 1");
         tail.keep(b" no\n");
-        assert_eq!(tail.after("exit 1"), "exit 1: no");
+        assert_eq!(after("exit 1", &tail.0), "exit 1: no");
         tail.keep(&[b'x'; 5000]);
         tail.keep(b"end\n");
         assert_eq!(tail.0.len(), KEPT_OUTPUT);
-        assert!(tail.after("exit 1").ends_with("xend"));
+        assert!(after("exit 1", &tail.0).ends_with("xend"));
     }
 }

@@ -1,7 +1,8 @@
 //! The loop: signals, letters, deadlines in; decisions out.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use super::children::Children;
 use super::clock::{Now, wait_until};
 use super::executor::Backlog;
 use super::guard::guarded;
+use super::handover::{Asker, Handover};
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
@@ -24,11 +26,12 @@ use super::recipe::Surroundings;
 use super::ring::Ring;
 use super::streams::Subscribers;
 use super::watch::Watches;
-use crate::control::server;
+use crate::control::server::{self, Call};
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
 use crate::supervision::{ServiceId, Supervisor};
 use crate::sys::{init, signals, wait, words};
+use crate::value::version::VERSION;
 use crate::value::{Moment, Signal};
 use crate::wire::event::{Actor, Kind, Origin};
 
@@ -53,7 +56,21 @@ pub struct Parts {
     pub occupancy: Occupancy,
     pub pump: Pump,
     pub null: OwnedFd,
+    pub program: Option<PathBuf>,
     pub inbox: mpsc::Sender<Letter>,
+}
+
+/// Where connections leave requests for the inbox, whatever they came through. Must be called in a `LocalSet`.
+fn pass_on(inbox: mpsc::Sender<Letter>) -> mpsc::Sender<Call> {
+    let (calls, mut asked) = mpsc::channel(1);
+    tokio::task::spawn_local(async move {
+        while let Some(call) = asked.recv().await {
+            if inbox.send(Letter::Call(call)).await.is_err() {
+                return;
+            }
+        }
+    });
+    calls
 }
 
 /// The supervisor at work: the pure machine, and everything it acts on.
@@ -79,16 +96,29 @@ pub struct Daemon {
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
     pub(super) reload_again: Option<Signal>,
-    places: server::Places,
-    orphans: u64,
-    orphan_notice_at: Option<Moment>,
-    asked_to_stop: bool,
+    pub(super) places: server::Places,
+    /// Where connections leave their requests.
+    pub(super) calls: mpsc::Sender<Call>,
+    /// The number of the listening socket.
+    pub(super) listening: Cell<i32>,
+    /// Held by every answer that goes on for a while and has an end.
+    pub(super) flows: Rc<()>,
+    pub(super) handover: Handover,
+    pub(super) orphans: u64,
+    pub(super) orphan_notice_at: Option<Moment>,
+    pub(super) asked_to_stop: bool,
 }
 
 impl Daemon {
+    /// Must be called in a `LocalSet`.
     pub fn new(parts: Parts) -> Self {
-        let Parts { spec, config_path, log_dir, origin, began, surroundings, restrictions, occupancy, pump, null, inbox } = parts;
+        let Parts { spec, config_path, log_dir, origin, began, surroundings, restrictions, occupancy, pump, .. } = parts;
+        let Parts { null, program, inbox, .. } = parts;
         Self {
+            calls: pass_on(inbox.clone()),
+            listening: Cell::new(-1),
+            flows: Rc::new(()),
+            handover: Handover::new(program),
             supervisor: Supervisor::new(&spec),
             children: Children::new(surroundings.boot.clone()),
             backlog: Backlog::default(),
@@ -119,18 +149,8 @@ impl Daemon {
     /// Serves clients from now on, until the task is ended.
     pub fn serve(&self, listener: std::os::unix::net::UnixListener) -> std::io::Result<JoinHandle<()>> {
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let (calls, mut asked) = mpsc::channel(1);
-        let (inbox, places) = (self.inbox.clone(), self.places.clone());
-        Ok(tokio::task::spawn_local(async move {
-            let pass_on = async {
-                while let Some(call) = asked.recv().await {
-                    if inbox.send(Letter::Call(call)).await.is_err() {
-                        return;
-                    }
-                }
-            };
-            tokio::join!(server::serve(listener, places, calls), pass_on);
-        }))
+        self.listening.set(listener.as_raw_fd());
+        Ok(tokio::task::spawn_local(server::serve(listener, self.places.clone(), self.calls.clone())))
     }
 
     /// Runs until everything is done; returns the exit code.
@@ -139,10 +159,8 @@ impl Daemon {
         signals: AsyncFd<SignalFd>,
         mut letters: mpsc::Receiver<Letter>,
         mut listener: JoinHandle<()>,
-        leftovers: Option<(usize, usize)>,
     ) -> u8 {
         let mut now = Now::read();
-        self.begin(leftovers, now);
         let code = loop {
             guarded(|| self.carry_out(now));
             if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
@@ -168,13 +186,15 @@ impl Daemon {
                 guarded(|| self.read(letter, now));
             }
             guarded(|| self.look_around(now));
+            guarded(|| self.reexec_when_calm(&mut letters, now));
         };
         self.end(code, listener).await
     }
 
-    fn begin(&mut self, leftovers: Option<(usize, usize)>, now: Now) {
+    /// The boot: tells of it, and starts every service.
+    pub fn begin(&mut self, leftovers: Option<(usize, usize)>, now: Now) {
         let pid = std::process::id();
-        self.tell(None, Kind::DaemonStart { version: env!("CARGO_PKG_VERSION"), pid, pid1: pid == 1 }, Actor::Supervisor, now);
+        self.tell(None, Kind::DaemonStart { version: VERSION, pid, pid1: pid == 1 }, Actor::Supervisor, now);
         for restriction in &self.restrictions {
             tracing::warn!("{restriction}");
         }
@@ -191,10 +211,8 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline(), self.orphan_notice_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.orphan_notice_at, self.handover.deadline()];
+        [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline()].into_iter().chain(own).flatten().min()
     }
 
     fn tick(&mut self, now: Now) {
@@ -217,13 +235,14 @@ impl Daemon {
         self.tick(now);
     }
 
-    fn read(&mut self, letter: Letter, now: Now) {
+    pub(super) fn read(&mut self, letter: Letter, now: Now) {
         match letter {
             Letter::Call(call) => self.answer(call, now),
             Letter::Launched(id, run) => self.launched(id, run, now),
             Letter::Gathered(id, run, materials) => self.gathered(id, run, materials, now),
             Letter::Found(id, run, finding) => self.found(id, run, finding, now),
             Letter::Log(report) => self.log_reported(report, now),
+            Letter::Rehearsed(outcome) => self.rehearsed(outcome, now),
             Letter::ConfigRead(order, result) => self.reload_read(*order, result, now),
         }
     }
@@ -239,6 +258,7 @@ impl Daemon {
                     self.mend_socket(listener);
                     self.reload_by_signal(arrived.signal);
                 }
+                libc::SIGUSR2 => self.begin_reexec(Asker { actor: Actor::Signal(arrived.signal), answer: None }, now),
                 // Never fatal; what nobody documents is not acted upon.
                 _ => tracing::info!("ignored {} from PID {}", arrived.signal, arrived.from_pid),
             }

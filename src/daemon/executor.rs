@@ -57,6 +57,19 @@ impl Backlog {
         self.launches.is_empty()
     }
 
+    /// Launches that have not begun, and drains, to be written down. A launch whose files are being read has not begun.
+    #[must_use]
+    pub fn rest(&self) -> (Vec<(ServiceId, Run)>, Vec<(Moment, ServiceId, Run)>) {
+        let gathering = self.gathering.iter().map(|(id, run)| (*id, *run));
+        (gathering.chain(self.launches.iter().copied()).collect(), self.drains.iter().copied().collect())
+    }
+
+    /// The same again, with so many launches under way.
+    #[must_use]
+    pub fn from_rest(launches: Vec<(ServiceId, Run)>, drains: Vec<(Moment, ServiceId, Run)>, under_way: usize) -> Self {
+        Self { launches: launches.into(), gathering: HashMap::new(), under_way, drains: drains.into(), unreaped: true }
+    }
+
     /// When a drain has taken too long.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -209,17 +222,21 @@ impl Daemon {
         let launch = Rc::new(launch);
         self.pump.attach(LogId(id.0), run, output);
         self.backlog.under_way += 1;
-        let inbox = self.inbox.clone();
-        let watched = Rc::clone(&launch);
+        self.await_launch(id, run, &launch);
+        let pid = launch.pid;
+        self.children.add(id, spec.name.clone(), run, launch);
+        self.supervisor.learn(id, run, Fact::Spawned { pid }, now.moment);
+        Ok(())
+    }
+
+    /// A letter comes when the outcome of a launch may be known.
+    pub(super) fn await_launch(&self, id: ServiceId, run: Run, launch: &Rc<spawn::Launch>) {
+        let (inbox, watched) = (self.inbox.clone(), Rc::clone(launch));
         tokio::task::spawn_local(async move {
             watched.settled().await;
             drop(watched);
             let _ = inbox.send(Letter::Launched(id, run)).await;
         });
-        let pid = launch.pid;
-        self.children.add(id, spec.name.clone(), run, launch);
-        self.supervisor.learn(id, run, Fact::Spawned { pid }, now.moment);
-        Ok(())
     }
 
     /// No process exists: nothing is left, and nothing has to be waited for.

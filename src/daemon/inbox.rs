@@ -2,6 +2,7 @@
 
 use crate::config::Problems;
 use crate::control::server::{Answer, Call};
+use crate::daemon::handover::Rehearsed;
 use crate::daemon::recipe::Materials;
 use crate::daemon::watch::Finding;
 use crate::log::Report;
@@ -27,6 +28,8 @@ pub enum Letter {
     Found(ServiceId, Run, Finding),
     /// The log pump reports.
     Log(Report),
+    /// The program on disk was tried on a copy of the state.
+    Rehearsed(Result<Rehearsed, String>),
     /// The config was read for a reload.
     ConfigRead(Box<ReloadOrder>, Result<Spec, Problems>),
 }

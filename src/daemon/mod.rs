@@ -11,6 +11,7 @@ mod errand;
 mod event_loop;
 mod executor;
 mod guard;
+mod handover;
 mod inbox;
 mod occupancy;
 mod orders;
@@ -24,3 +25,4 @@ mod view;
 mod watch;
 
 pub use boot::{DaemonArgs, run};
+pub use handover::arrive::instead;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,25 @@ impl Occupancy {
             }
             Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), errno.desc()))),
         }
+    }
+
+    /// The lock that an earlier image of the program took: it was never let go.
+    ///
+    /// # Errors
+    ///
+    /// It is not held: somebody removed it from under us.
+    pub fn inherited(socket: PathBuf, lock: OwnedFd, bound: Option<(u64, u64)>) -> Result<Self, String> {
+        let shown = socket.display().to_string();
+        match Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { socket, lock, bound }),
+            Err((_, errno)) => Err(format!("the lock beside {shown} is not ours any more: {}", words::errno(errno))),
+        }
+    }
+
+    /// The descriptor of the lock, and what is bound.
+    #[must_use]
+    pub fn rest(&self) -> (i32, Option<(u64, u64)>) {
+        (self.lock.as_raw_fd(), self.bound)
     }
 
     /// Where the socket is.

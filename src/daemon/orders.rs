@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::event_loop::Daemon;
 use crate::control::server::Answer;
 use crate::supervision::reload::Change;
 use crate::supervision::{Outcome, ServiceId, Ticket};
 use crate::value::ServiceName;
+use crate::wire::event::{Word, known_word};
 use crate::wire::{
     self, Fault, FaultCode, OrderReport, OrderResult, ReloadReport, ReloadResult, RotateReport, RotateResult, State, WaitReport,
     text,
@@ -30,10 +33,10 @@ struct Pending {
 }
 
 /// What it will be told.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
     /// About a start, stop or restart: the verb, and a line a service.
-    Orders(&'static str, Vec<OrderResult>),
+    Orders(#[serde(deserialize_with = "known_word")] Word, Vec<OrderResult>),
     /// About a reload.
     Reload(Vec<ReloadResult>),
     /// About a rotation.
@@ -48,7 +51,47 @@ struct Wait {
     state: State,
 }
 
+/// [`Orders`], written down; who waits is the number of a connection.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OrdersRest {
+    next: u64,
+    tickets: Vec<(Ticket, u64, usize)>,
+    pending: Vec<(u64, Option<i32>, usize, Report)>,
+    waits: Vec<(i32, ServiceId, ServiceName, State)>,
+}
+
 impl Orders {
+    /// Everybody who waits, to be written down.
+    #[must_use]
+    pub fn rest(&self) -> OrdersRest {
+        let pending = self.pending.iter().map(|(number, pending)| {
+            let answer = pending.answer.as_ref().and_then(Answer::connection);
+            (*number, answer, pending.open, pending.report.clone())
+        });
+        let waits =
+            self.waits.iter().filter_map(|wait| Some((wait.answer.connection()?, wait.id, wait.name.clone(), wait.state)));
+        OrdersRest {
+            next: self.next,
+            tickets: self.tickets.iter().map(|(ticket, (number, line))| (*ticket, *number, *line)).collect(),
+            pending: pending.collect(),
+            waits: waits.collect(),
+        }
+    }
+
+    /// The same again; `answer` finds the way back to who waits.
+    pub fn take_over(rest: OrdersRest, mut answer: impl FnMut(i32) -> Option<Answer>) -> Self {
+        let mut orders = Self { next: rest.next, ..Self::default() };
+        orders.tickets = rest.tickets.into_iter().map(|(ticket, number, line)| (ticket, (number, line))).collect();
+        for (number, connection, open, report) in rest.pending {
+            let answer = connection.and_then(&mut answer);
+            orders.pending.insert(number, Pending { answer, open, report });
+        }
+        for (connection, id, name, state) in rest.waits {
+            orders.waits.extend(answer(connection).map(|answer| Wait { answer, id, name, state }));
+        }
+        orders
+    }
+
     /// A ticket for the `line`th line of the report with this number.
     pub fn ticket(&mut self, report: u64, line: usize) -> Ticket {
         self.next += 1;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{Group, User as Entry};
+use serde::{Deserialize, Serialize};
 
 use crate::spec::{Account, Command, Definition, Limit as Limitation, LimitValue, Resource, User};
 use crate::sys::child::Limit;
@@ -29,13 +30,13 @@ pub struct Surroundings {
 }
 
 /// What a launch needs from files: read by [`Materials::gather`], which may wait for a disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Materials {
     variables: BTreeMap<String, String>,
     identity: Option<Who>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Who {
     identity: Identity,
     name: Option<String>,
@@ -305,7 +306,11 @@ fn limit_text(limit: &Limitation) -> String {
 /// The environment the supervisor was started with.
 #[must_use]
 pub fn inherited_environment() -> Vec<(OsString, OsString)> {
-    std::env::vars_os().map(|(name, value)| (OsString::from_vec(name.into_vec()), value)).collect()
+    let ours = |name: &OsStr| name == super::handover::VARIABLE;
+    std::env::vars_os()
+        .filter(|(name, _)| !ours(name))
+        .map(|(name, value)| (OsString::from_vec(name.into_vec()), value))
+        .collect()
 }
 
 #[cfg(test)]

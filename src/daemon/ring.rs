@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 use crate::supervision::ServiceId;
 use crate::value::{Moment, Run, ServiceName, duration};
@@ -27,6 +29,30 @@ pub struct Ring {
     latest: HashMap<ServiceId, u64>,
 }
 
+/// [`Ring`], written down.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RingRest {
+    next_seq: u64,
+    /// Oldest first; the last one has the number before `next_seq`.
+    events: Vec<Saved>,
+    latest: Vec<(ServiceId, u64)>,
+}
+
+/// An event, written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Saved {
+    /// Since 1970.
+    time: Duration,
+    mono_ms: u64,
+    service: Option<ServiceName>,
+    run: Option<Run>,
+    actor: Actor,
+    cause: Option<u64>,
+    depth: u8,
+    count: u32,
+    kind: Kind,
+}
+
 impl Ring {
     /// An empty ring of this incarnation.
     #[must_use]
@@ -40,6 +66,45 @@ impl Ring {
             tail_bytes: 0,
             latest: HashMap::new(),
         }
+    }
+
+    /// The ring, to be written down.
+    #[must_use]
+    pub fn rest(&self) -> RingRest {
+        let saved = |event: &Arc<Event>| Saved {
+            time: event.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            mono_ms: event.mono_ms,
+            service: event.service.clone(),
+            run: event.run,
+            actor: event.actor.clone(),
+            cause: event.cause,
+            depth: event.depth,
+            count: event.kind.count(),
+            kind: event.kind.clone(),
+        };
+        RingRest {
+            next_seq: self.next_seq,
+            events: self.events.iter().map(saved).collect(),
+            latest: self.latest.iter().map(|(id, seq)| (*id, *seq)).collect(),
+        }
+    }
+
+    /// A ring that goes on where another one ended, without a hole.
+    #[must_use]
+    pub fn from_rest(origin: Origin, began: Moment, rest: RingRest) -> Self {
+        let mut ring = Self::new(origin, began);
+        let first = rest.next_seq.saturating_sub(rest.events.len() as u64);
+        for (seq, saved) in (first..).zip(rest.events) {
+            let Saved { time, mono_ms, service, run, actor, cause, depth, count, mut kind } = saved;
+            if let Kind::Rotate { folded, .. } = &mut kind {
+                *folded = count.saturating_sub(1);
+            }
+            let time = SystemTime::UNIX_EPOCH + time;
+            ring.keep(Arc::new(Event { seq, time, mono_ms, service, run, actor, cause, depth, kind }));
+        }
+        ring.next_seq = rest.next_seq;
+        ring.latest = rest.latest.into_iter().collect();
+        ring
     }
 
     /// What all its events have in common.
@@ -66,7 +131,6 @@ impl Ring {
         let seq = self.next_seq;
         self.next_seq += 1;
         let cause = about.as_ref().and_then(|(id, ..)| self.latest.insert(*id, seq)).filter(|_| follows(&kind));
-        let bytes = tail_of(&kind).map_or(0, |tail| tail.iter().map(String::len).sum());
         let (service, run) = match about {
             Some((_, name, run)) => (Some(name), Some(run)),
             None => (None, None),
@@ -82,24 +146,41 @@ impl Ring {
             depth: 0,
             kind,
         });
-        self.events.push_back(Arc::clone(&event));
+        self.keep(Arc::clone(&event));
+        event
+    }
+
+    fn keep(&mut self, event: Arc<Event>) {
+        let bytes = tail_of(&event.kind).map_or(0, |tail| tail.iter().map(String::len).sum());
         if bytes > 0 {
-            self.tails.push_back((seq, bytes));
+            self.tails.push_back((event.seq, bytes));
             self.tail_bytes += bytes;
         }
+        self.events.push_back(event);
         while self.events.len() > KEPT {
             self.events.pop_front();
         }
         while self.tail_bytes > TAIL_BYTES {
             self.give_up_oldest_tail();
         }
-        event
+    }
+
+    /// The number that the next event will have.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// The last `count` events, oldest first.
     #[must_use]
     pub fn last(&self, count: usize) -> Vec<Arc<Event>> {
         self.events.iter().skip(self.events.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// The events from the one with this number on, oldest first.
+    #[must_use]
+    pub fn since(&self, seq: u64) -> Vec<Arc<Event>> {
+        self.events.iter().filter(|event| event.seq >= seq).cloned().collect()
     }
 
     /// A service is gone for good.

@@ -28,6 +28,10 @@ pub struct Subscribers(Vec<Subscriber>);
 
 #[derive(Debug)]
 struct Subscriber {
+    /// The number of its connection.
+    connection: Option<i32>,
+    /// The number of the event that it is to be sent next.
+    next: Rc<Cell<u64>>,
     events: mpsc::Sender<Arc<Event>>,
     too_slow: Rc<Cell<bool>>,
 }
@@ -45,6 +49,13 @@ impl Subscribers {
         });
     }
 
+    /// Their connections, and where each of them is.
+    #[must_use]
+    pub fn rest(&self) -> Vec<(i32, u64)> {
+        let open = self.0.iter().filter(|reader| !reader.events.is_closed());
+        open.filter_map(|reader| Some((reader.connection?, reader.next.get()))).collect()
+    }
+
     /// No more events will come.
     pub fn close(&mut self) {
         self.0.clear();
@@ -53,25 +64,43 @@ impl Subscribers {
 
 impl Daemon {
     pub(super) fn stream_events(&mut self, lines: u32, follow: bool, answer: Answer) {
-        let past = self.ring.last(lines as usize);
+        self.send_events(self.ring.last(lines as usize), follow, answer);
+    }
+
+    /// Goes on with a stream of events from the one with this number.
+    pub(super) fn stream_events_from(&mut self, next: u64, answer: Answer) {
+        self.send_events(self.ring.since(next), true, answer);
+    }
+
+    fn send_events(&mut self, past: Vec<Arc<Event>>, follow: bool, answer: Answer) {
+        let flow = (!follow).then(|| Rc::clone(&self.flows));
         let origin = Arc::clone(self.ring.origin());
+        let next = Rc::new(Cell::new(past.first().map_or(self.ring.next_seq(), |event| event.seq)));
         let live = follow.then(|| {
             let (events, live) = mpsc::channel(WAITING_EVENTS);
             let too_slow = Rc::new(Cell::new(false));
-            self.subscribers.0.push(Subscriber { events, too_slow: Rc::clone(&too_slow) });
+            let connection = answer.connection();
+            self.subscribers.0.push(Subscriber { connection, next: Rc::clone(&next), events, too_slow: Rc::clone(&too_slow) });
             (live, too_slow)
         });
         tokio::task::spawn_local(async move {
+            let _flow = flow;
             for event in past {
                 if send_event(&answer, &event, &origin).await.is_err() {
                     return;
                 }
+                next.set(event.seq + 1);
             }
             let Some((mut live, too_slow)) = live else { return answer.end().await };
             loop {
                 tokio::select! {
                     event = live.recv() => match event {
-                        Some(event) => if send_event(&answer, &event, &origin).await.is_err() { return },
+                        Some(event) => {
+                            if send_event(&answer, &event, &origin).await.is_err() {
+                                return;
+                            }
+                            next.set(event.seq + 1);
+                        }
                         None if too_slow.get() => return answer.refuse(&too_slow_fault("events")),
                         None => return answer.end().await,
                     },
@@ -84,7 +113,9 @@ impl Daemon {
     pub(super) fn stream_tail(&self, logs: Vec<(LogName, LogId)>, lines: u32, follow: bool, answer: Answer) {
         let several = logs.len() > 1;
         let asked: Vec<Asked> = logs.into_iter().map(|(name, log)| self.ask_for_tail(name, log, lines, follow)).collect();
+        let flow = (!follow).then(|| Rc::clone(&self.flows));
         tokio::task::spawn_local(async move {
+            let _flow = flow;
             // An error means that the client is gone: there is nobody to tell.
             let _ = tail(asked, lines, several, answer).await;
         });

@@ -4,6 +4,7 @@ use super::clock::Now;
 use super::event_loop::Daemon;
 use crate::supervision::message::LastEnd;
 use crate::supervision::{Service, ServiceId};
+use crate::value::version::VERSION;
 use crate::wire::{ExitView, HoldView, LogView, ServiceView, State, StatusReport, SupervisorState, SupervisorView};
 
 impl Daemon {
@@ -21,7 +22,7 @@ impl Daemon {
         let dropped = self.logs.values().chain([self.pump.own_counters()]).map(|counters| counters.console_dropped());
         SupervisorView {
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             boot: self.surroundings.boot.clone(),
             time: now.rfc3339_at(now.moment),
             since: now.rfc3339_at(self.began),

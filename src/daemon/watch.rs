@@ -3,15 +3,20 @@
 //! Each run that has a process has a watch; it ends with its run. What a task of a watch finds comes as a letter that
 //! carries the run, so that what is late changes nothing. Nothing here wakes up where nothing is asked.
 
-use std::cell::RefCell;
+mod rest;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::future::poll_fn;
 use std::os::fd::{OwnedFd, RawFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{geteuid, pipe2};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
 use tokio::task::AbortHandle;
 
 use super::clock::{Now, wait_until};
@@ -31,6 +36,7 @@ use crate::spec::{self, Command, Definition, HealthAction, Notify, Probe};
 use crate::supervision::{Fact, ServiceId};
 use crate::sys::init::random_id;
 use crate::sys::spawn::Recipe;
+use crate::sys::watch::watch;
 use crate::sys::words;
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
@@ -47,6 +53,8 @@ const NOTES_A_TURN: u32 = 32;
 const NOTES_PAUSE: Duration = Duration::from_millis(50);
 /// Output that is searched for a line here; more of it goes to another thread.
 const SEARCHED_HERE: usize = 8 << 10;
+
+pub use rest::WatchRest;
 
 /// The watches of all runs.
 #[derive(Debug, Default)]
@@ -65,9 +73,9 @@ struct Watch {
     uid: u32,
     /// What was laid ready before the launch, so that nothing the run says can be missed.
     prepared: Option<Prepared>,
-    asking: Option<Task>,
+    asking: Option<Asking>,
     /// Hears what the run says for as long as it lives.
-    hearing: Option<Task>,
+    hearing: Option<Hearing>,
     checks: Option<Checks>,
     /// What its watchdog says; `None` before the first word.
     watchdog: Option<HealthWord>,
@@ -93,20 +101,62 @@ impl Watch {
 
 #[derive(Debug)]
 enum Prepared {
-    Channel(Channel, Option<Duration>),
+    Channel(Channel, Heard),
     Pipe(OwnedFd),
-    Output(Following),
+    /// The output, and a line of it that had begun.
+    Output(Following, Vec<u8>),
+}
+
+/// A question about readiness that is open. What its task has in hand can be reached from outside: it must live through a
+/// re-exec.
+#[derive(Debug)]
+struct Asking {
+    _task: Task,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// It is asked again and again.
+    Question,
+    /// Gone once there is nothing more to read.
+    Pipe(Weak<AsyncFd<OwnedFd>>),
+    Output(Rc<Search>),
+}
+
+#[derive(Debug)]
+struct Hearing {
+    _task: Task,
+    number: RawFd,
+    heard: Rc<Cell<Heard>>,
+}
+
+/// What is known of a run's watchdog.
+#[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+struct Heard {
+    limit: Option<Duration>,
+    silent_at: Option<Moment>,
+    is_alive: bool,
+}
+
+/// The search for a line of output.
+#[derive(Debug)]
+struct Search {
+    /// `None` while another thread has it.
+    lines: RefCell<Option<Lines>>,
+    output: RefCell<Following>,
 }
 
 #[derive(Debug)]
 struct Checks {
     series: u64,
     standing: Standing,
+    next_at: Rc<Cell<Moment>>,
     _task: Task,
 }
 
 /// What there is to say about a run, for `status`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Words {
     /// `STATUS=`.
     status: Option<String>,
@@ -211,7 +261,7 @@ impl Daemon {
                 let name = format!("section3/{}/{}", self.surroundings.boot, random_id());
                 let channel = Channel::open(&name).map_err(failed)?;
                 let limit = announce(&channel, recipe);
-                Some(Prepared::Channel(channel, limit))
+                Some(Prepared::Channel(channel, Heard { limit, ..Heard::default() }))
             }
             Some(Probe::Notify(Notify::Fd(number))) => {
                 let (pipe, end) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
@@ -219,7 +269,7 @@ impl Daemon {
                 given = Some((end, *number));
                 Some(Prepared::Pipe(pipe))
             }
-            Some(Probe::Log(_)) => Some(Prepared::Output(self.follow_output(id))),
+            Some(Probe::Log(_)) => Some(Prepared::Output(self.follow_output(id), Vec::new())),
             Some(Probe::Tcp { .. } | Probe::Http(_) | Probe::Exec(_) | Probe::File(_)) | None => None,
         };
         // Of most services nothing is asked, and a reload that begins to ask makes the watch then.
@@ -254,43 +304,61 @@ impl Daemon {
             // An error means that the supervisor ends.
             async move { drop(inbox.send(Letter::Found(id, run, finding)).await) }
         };
-        let task = match (question, prepared, &ready.probe) {
+        let (task, source) = match (question, prepared, &ready.probe) {
             (Some(mut question), ..) => {
                 let (interval, by) = (ready.interval, ready_by(&ready.probe));
                 let limit = ready.interval.max(READY_ANSWER).min(ready.timeout);
-                Task::begin(async move {
+                let task = Task::begin(async move {
                     while let (Err(refusal), _) = question.ask(limit).await {
                         words.borrow_mut().refusal = Some(refusal);
                         tokio::time::sleep(interval).await;
                     }
                     words.borrow_mut().refusal = None;
                     find(Finding::Ready(by)).await;
-                })
+                });
+                (task, Source::Question)
             }
-            (None, Some(Prepared::Channel(channel, limit)), _) => {
+            (None, Some(Prepared::Channel(channel, heard)), _) => {
                 let name = spec.name.as_str().to_owned();
                 let marks = [("SECTION3_SERVICE", name), ("SECTION3_RUN", run.to_string())];
                 let marks = marks.into_iter().chain([("SECTION3_BOOT", self.surroundings.boot.clone())]).collect();
+                let number = channel.number();
                 match channel.listen(Speaker { pid, uid, marks }) {
-                    Ok(listening) => watch.hearing = Some(Task::begin(hear(listening, limit, words, find))),
+                    Ok(listening) => {
+                        let heard = Rc::new(Cell::new(heard));
+                        let task = Task::begin(hear(listening, Rc::clone(&heard), words, find));
+                        watch.hearing = Some(Hearing { _task: task, number, heard });
+                    }
                     Err(error) => words.borrow_mut().refusal = Some(words::io(&error)),
                 }
                 return;
             }
-            (None, Some(Prepared::Pipe(pipe)), _) => Task::begin(async move {
-                match newline(pipe).await {
-                    Ok(true) => find(Finding::Ready(ReadyBy::Notify)).await,
-                    Ok(false) => words.borrow_mut().refusal = Some("it closed its descriptor without a newline".to_owned()),
-                    Err(error) => words.borrow_mut().refusal = Some(words::io(&error)),
-                }
-            }),
+            (None, Some(Prepared::Pipe(pipe)), _) => {
+                let pipe = match self::watch(pipe) {
+                    Ok(pipe) => Rc::new(pipe),
+                    Err(error) => return words.borrow_mut().refusal = Some(words::io(&error)),
+                };
+                let source = Source::Pipe(Rc::downgrade(&pipe));
+                let task = Task::begin(async move {
+                    match newline(&pipe).await {
+                        Ok(true) => find(Finding::Ready(ReadyBy::Notify)).await,
+                        Ok(false) => words.borrow_mut().refusal = Some("it closed its descriptor without a newline".to_owned()),
+                        Err(error) => words.borrow_mut().refusal = Some(words::io(&error)),
+                    }
+                });
+                (task, source)
+            }
             (None, prepared, Probe::Log(pattern)) => {
-                let output = match prepared {
-                    Some(Prepared::Output(output)) => output,
-                    _ => self.follow_output(id),
+                let (output, begun) = match prepared {
+                    Some(Prepared::Output(output, begun)) => (output, begun),
+                    _ => (self.follow_output(id), Vec::new()),
                 };
                 match Lines::new(pattern) {
-                    Ok(lines) => Task::begin(search(lines, output, find)),
+                    Ok(lines) => {
+                        let lines = RefCell::new(Some(lines.after(begun)));
+                        let search = Rc::new(Search { lines, output: RefCell::new(output) });
+                        (Task::begin(Rc::clone(&search).run(find)), Source::Output(search))
+                    }
                     Err(message) => return words.borrow_mut().refusal = Some(message),
                 }
             }
@@ -298,12 +366,17 @@ impl Daemon {
             (None, ..) => return,
         };
         if let Some(watch) = self.watches.get(id, run) {
-            watch.asking = Some(task);
+            watch.asking = Some(Asking { _task: task, source });
         }
     }
 
     /// Begins to check the health of a run anew; ends the checks where there is nothing to check.
     pub(super) fn watch_health(&mut self, id: ServiceId, run: Run) {
+        self.check_health(id, run, None);
+    }
+
+    /// As [`Daemon::watch_health`], or goes on with what was thought of the run, at the time of the next check.
+    fn check_health(&mut self, id: ServiceId, run: Run, known: Option<(Standing, Moment)>) {
         let Some(service) = self.supervisor.service(id) else { return };
         let (spec, ready_at) = (service.spec().clone(), service.ready_at());
         if spec.policy.health.is_some() && service.run() == run {
@@ -317,9 +390,16 @@ impl Daemon {
         watch.checks = None;
         let (Some(health), Some(mut question), Some(ready_at)) = (&spec.policy.health, question, ready_at) else { return };
         let (interval, timeout, inbox) = (health.interval, health.timeout, self.inbox.clone());
+        let standing = known.map_or_else(|| Standing::new(health, ready_at), |(standing, _)| standing);
+        let next_at = Rc::new(Cell::new(known.map_or_else(Moment::default, |(_, at)| at)));
+        let next = Rc::clone(&next_at);
         let task = Task::begin(async move {
+            if known.is_some() {
+                wait_until(Some(next.get()), Now::read().moment).await;
+            }
             loop {
                 let (answer, latency) = question.ask(timeout).await;
+                next.set(Now::read().moment + interval);
                 let letter = Letter::Found(id, run, Finding::Checked { series, answer, latency });
                 if inbox.send(letter).await.is_err() {
                     return;
@@ -327,7 +407,7 @@ impl Daemon {
                 tokio::time::sleep(interval).await;
             }
         });
-        watch.checks = Some(Checks { series, standing: Standing::new(health, ready_at), _task: task });
+        watch.checks = Some(Checks { series, standing, next_at, _task: task });
     }
 
     fn question(&self, id: ServiceId, run: Run, spec: &spec::Service, probe: &Probe) -> Option<Question> {
@@ -418,14 +498,14 @@ fn announce(channel: &Channel, recipe: &mut Recipe) -> Option<Duration> {
 /// Hears a run out. Its watchdog watches from the first `WATCHDOG=1` on.
 async fn hear<F: Future<Output = ()>>(
     listening: Listening,
-    mut limit: Option<Duration>,
+    known: Rc<Cell<Heard>>,
     words: Rc<RefCell<Words>>,
     find: impl Fn(Finding) -> F,
 ) {
-    let mut silent_at: Option<Moment> = None;
-    let mut is_alive = false;
+    let Heard { mut limit, mut silent_at, mut is_alive } = known.get();
     let mut heard = 0_u32;
     loop {
+        known.set(Heard { limit, silent_at, is_alive });
         let now = Now::read().moment;
         let note = tokio::select! {
             note = listening.next() => note,
@@ -433,6 +513,7 @@ async fn hear<F: Future<Output = ()>>(
                 let limit = limit.unwrap_or_default();
                 is_alive = false;
                 silent_at = Some(Now::read().moment + limit.max(WATCHDOG_LEAST));
+                known.set(Heard { limit: Some(limit), silent_at, is_alive });
                 find(Finding::WatchdogUnhappy(format!("no WATCHDOG=1 for {}", duration::Human(limit)))).await;
                 continue;
             }
@@ -456,6 +537,7 @@ async fn hear<F: Future<Output = ()>>(
         if is_ping || (note.watchdog_limit.is_some() && silent_at.is_some()) {
             silent_at = watched.map(|limit| Now::read().moment + limit.max(WATCHDOG_LEAST));
         }
+        known.set(Heard { limit, silent_at, is_alive });
         if note.ready {
             find(Finding::Ready(ReadyBy::Notify)).await;
         }
@@ -473,28 +555,32 @@ async fn hear<F: Future<Output = ()>>(
     }
 }
 
-/// Searches the output of a run for the line that says it is ready.
-async fn search<F: Future<Output = ()>>(mut lines: Lines, mut output: Following, find: impl Fn(Finding) -> F) {
-    loop {
-        let part = match output.next().await {
-            Ok(part) => part,
-            Err(FollowEnd::TooSlow) => return find(Finding::OutputMissed).await,
-            Err(FollowEnd::Closed) => return,
-        };
-        let is_found = if part.len() <= SEARCHED_HERE {
-            lines.take(&part)
-        } else {
-            let searched = tokio::task::spawn_blocking(move || {
-                let is_found = lines.take(&part);
-                (lines, is_found)
-            });
-            // An error means that the runtime ends.
-            let Ok((back, is_found)) = searched.await else { return };
-            lines = back;
-            is_found
-        };
-        if is_found {
-            return find(Finding::Ready(ReadyBy::Log)).await;
+impl Search {
+    /// Searches the output of a run for the line that says it is ready.
+    async fn run<F: Future<Output = ()>>(self: Rc<Self>, find: impl Fn(Finding) -> F) {
+        loop {
+            let part = match poll_fn(|context| self.output.borrow_mut().poll_next(context)).await {
+                Ok(part) => part,
+                Err(FollowEnd::TooSlow) => return find(Finding::OutputMissed).await,
+                Err(FollowEnd::Closed) => return,
+            };
+            let Some(mut lines) = self.lines.take() else { return };
+            let is_found = if part.len() <= SEARCHED_HERE {
+                lines.take(&part)
+            } else {
+                let searched = tokio::task::spawn_blocking(move || {
+                    let is_found = lines.take(&part);
+                    (lines, is_found)
+                });
+                // An error means that the runtime ends.
+                let Ok((back, is_found)) = searched.await else { return };
+                lines = back;
+                is_found
+            };
+            self.lines.replace(Some(lines));
+            if is_found {
+                return find(Finding::Ready(ReadyBy::Log)).await;
+            }
         }
     }
 }

@@ -11,11 +11,15 @@ use memchr::memchr_iter;
 use nix::errno::Errno;
 
 use crate::sys::epoll::wait_writable;
+use crate::sys::wake::Wake;
 
 /// Bytes that wait for the reader of stdout at most; twice that with what is being written.
 const SPOOL: usize = 1 << 20;
 /// A line that has not ended by then is cut on the console.
 const LONGEST_LINE: usize = 64 << 10;
+/// Written at once. A pipe that has room at all has room for this much, so no write blocks, and a pause comes through whoever
+/// reads.
+const PIECE: usize = 4 << 10;
 /// Room that each of the two buffers keeps while there is nothing to write.
 const KEPT: usize = 16 << 10;
 /// It only writes.
@@ -25,10 +29,12 @@ const STACK: usize = 128 << 10;
 #[derive(Debug)]
 pub struct Printer(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     spool: Mutex<Spool>,
     changed: Condvar,
+    /// Rung for a pause: a thread that waits for the reader of stdout must hear of it.
+    bell: Wake,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +44,10 @@ struct Spool {
     dropped: u64,
     /// The thread has taken bytes and not written them yet.
     is_writing: bool,
+    /// Nothing is to be written until the pause is over.
+    is_paused: bool,
+    /// The thread has put back what it had taken, and waits for that.
+    is_parked: bool,
     /// No more lines will come.
     is_ending: bool,
     /// Stdout is broken, or all is written after the end: nothing will be written any more.
@@ -51,7 +61,7 @@ impl Printer {
     ///
     /// No thread could be made.
     pub fn start(stdout: OwnedFd) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { spool: Mutex::default(), changed: Condvar::new(), bell: Wake::new()? });
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("console".to_owned()).stack_size(STACK).spawn(move || theirs.write_all_to(&stdout))?;
         Ok(Self(shared))
@@ -76,6 +86,36 @@ impl Printer {
             self.0.changed.notify_all();
         }
         dropped
+    }
+
+    /// Stops writing, between two bytes that are known to be written and not to be. Returns what was not; `None` where the
+    /// thread does not come to a stop within `limit`, stuck in a write to something that is no pipe. Ends with
+    /// [`Printer::go_on`].
+    pub fn pause(&self, limit: Duration) -> Option<Vec<u8>> {
+        let mut spool = self.0.lock();
+        spool.is_paused = true;
+        self.0.bell.ring();
+        self.0.changed.notify_all();
+        let still = |spool: &mut Spool| !spool.is_parked && !spool.is_closed;
+        let (mut spool, waited) = self.0.changed.wait_timeout_while(spool, limit, still).unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        spool.add_dropped();
+        Some(spool.bytes.clone())
+    }
+
+    /// The pause is over.
+    pub fn go_on(&self) {
+        self.0.lock().is_paused = false;
+        self.0.bell.silence();
+        self.0.changed.notify_all();
+    }
+
+    /// What the printer before this one, in an earlier image of the program, could not write any more.
+    pub fn take_over(&self, bytes: Vec<u8>) {
+        self.0.lock().bytes = bytes;
+        self.0.changed.notify_all();
     }
 
     /// Writes what waits, as far as it can be written within `limit`, and ends the thread (or leaves it to its stuck write).
@@ -106,7 +146,14 @@ impl Shared {
         loop {
             let mut spool = self.lock();
             spool.is_writing = false;
-            while spool.bytes.is_empty() {
+            while spool.bytes.is_empty() || spool.is_paused {
+                if spool.is_paused {
+                    spool.is_parked = true;
+                    self.changed.notify_all();
+                    spool = self.changed.wait(spool).unwrap_or_else(PoisonError::into_inner);
+                    spool.is_parked = false;
+                    continue;
+                }
                 spool.add_dropped();
                 if !spool.bytes.is_empty() {
                     break;
@@ -122,11 +169,37 @@ impl Shared {
             std::mem::swap(&mut spool.bytes, &mut batch);
             spool.is_writing = true;
             drop(spool);
-            if !write_all(stdout, &batch) {
-                return self.close(self.lock());
+            match self.write(stdout, &batch) {
+                Some(written) if written < batch.len() => {
+                    let mut spool = self.lock();
+                    batch.drain(..written);
+                    batch.extend_from_slice(&spool.bytes);
+                    std::mem::swap(&mut spool.bytes, &mut batch);
+                }
+                Some(_) => {}
+                None => return self.close(self.lock()),
             }
             batch.clear();
         }
+    }
+
+    /// Returns how much was written: all of it but where a pause came; `None` where nobody reads any more.
+    fn write(&self, stdout: &OwnedFd, bytes: &[u8]) -> Option<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            wait_writable(stdout, &self.bell);
+            if self.bell.is_rung() {
+                break;
+            }
+            let piece = bytes.get(written..).unwrap_or_default();
+            match nix::unistd::write(stdout, piece.get(..PIECE).unwrap_or(piece)) {
+                Ok(count) => written += count,
+                // Somebody who shares it made it non-blocking.
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(written)
     }
 
     fn close(&self, mut spool: MutexGuard<'_, Spool>) {
@@ -161,20 +234,6 @@ impl Spool {
     }
 }
 
-/// `false` where nobody reads any more.
-fn write_all(stdout: &OwnedFd, mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        match nix::unistd::write(stdout, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::EINTR) => {}
-            // Somebody who shares it made it non-blocking.
-            Err(Errno::EAGAIN) => wait_writable(stdout),
-            Err(_) => return false,
-        }
-    }
-    true
-}
-
 /// The unfinished console line of one log.
 #[derive(Debug, Default)]
 pub struct Line(Vec<u8>);
@@ -207,6 +266,16 @@ impl Line {
         }
         // The buffer goes: most logs never need it again.
         printer.print(name, &std::mem::take(&mut self.0), b"\n")
+    }
+
+    /// What there is of it.
+    pub fn begun(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Goes on with what another one had.
+    pub fn take_over(&mut self, begun: Vec<u8>) {
+        self.0 = begun;
     }
 
     /// Forgets it.
@@ -287,6 +356,45 @@ mod tests {
         let printer = Printer::start(into).expect("start");
         line.add(&printer, "web", b"nobody reads this\n");
         printer.finish(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_pause_loses_nothing_and_doubles_nothing_whoever_reads() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into.try_clone().expect("dup")).expect("start");
+        let mut line = Line::default();
+        for n in 0..4000 {
+            line.add(&printer, "web", format!("{n:0>99}\n").as_bytes());
+        }
+        // Nobody reads: the pipe is full, and most of it is left.
+        let left = printer.pause(Duration::from_secs(30)).expect("parked");
+        assert!(!left.is_empty());
+        line.add(&printer, "web", b"meanwhile\n");
+        assert_eq!(printer.pause(Duration::from_secs(30)).expect("parked").len(), left.len() + 16);
+        printer.go_on();
+        let reader = thread::spawn(move || {
+            let mut text = String::new();
+            File::from(out).read_to_string(&mut text).expect("read");
+            text
+        });
+        line.add(&printer, "web", b"after\n");
+        // A second pause, to be taken over by another printer.
+        let left = printer.pause(Duration::from_secs(30)).expect("parked");
+        let heir = Printer::start(into).expect("start");
+        heir.take_over(left);
+        heir.finish(Duration::from_secs(30));
+        drop(heir_of_nothing(printer));
+        let text = reader.join().expect("reader");
+        let mut expected: String = (0..4000).map(|n| format!("[web] {n:0>99}\n")).collect();
+        expected += "[web] meanwhile\n[web] after\n";
+        assert!(text == expected, "{} bytes in place of {}", text.len(), expected.len());
+    }
+
+    /// A paused printer, as the exec would end it: with nothing left to write.
+    fn heir_of_nothing(printer: Printer) -> Printer {
+        printer.0.lock().bytes.clear();
+        printer.go_on();
+        printer
     }
 
     /// P01: as its reader never comes back.

@@ -43,48 +43,48 @@ const BELL: u64 = u64::MAX;
 pub(super) type Tell = Box<dyn FnMut(Report) -> Result<(), Report> + Send>;
 
 pub(super) struct Engine {
-    set: ReadSet,
-    bell: Wake,
-    commands: Receiver<Command>,
-    clock: Clock,
-    folder: Folder,
-    journals: Vec<Option<Journal>>,
-    places: HashMap<LogId, usize>,
+    pub(super) set: ReadSet,
+    pub(super) bell: Wake,
+    pub(super) commands: Receiver<Command>,
+    pub(super) clock: Clock,
+    pub(super) folder: Folder,
+    pub(super) journals: Vec<Option<Journal>>,
+    pub(super) places: HashMap<LogId, usize>,
     /// Journals that have a deadline.
-    armed: Vec<usize>,
-    feeds: Vec<Option<Feed>>,
-    ended: VecDeque<Ended>,
-    buffer: Box<[u8]>,
-    ready: Vec<u64>,
-    gather: Gather,
-    console: Console,
-    stdout: OwnedFd,
-    printer: Option<Printer>,
-    own: Arc<OwnQueue>,
-    tell: Tell,
-    outbox: VecDeque<Report>,
+    pub(super) armed: Vec<usize>,
+    pub(super) feeds: Vec<Option<Feed>>,
+    pub(super) ended: VecDeque<Ended>,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) ready: Vec<u64>,
+    pub(super) gather: Gather,
+    pub(super) console: Console,
+    pub(super) stdout: OwnedFd,
+    pub(super) printer: Option<Printer>,
+    pub(super) own: Arc<OwnQueue>,
+    pub(super) tell: Tell,
+    pub(super) outbox: VecDeque<Report>,
     /// The event loop's inbox was full.
-    blocked_until: Option<Moment>,
+    pub(super) blocked_until: Option<Moment>,
     /// Set by the last command.
-    ending: Option<Duration>,
+    pub(super) ending: Option<Duration>,
 }
 
 /// One pipe.
-struct Feed {
-    log: LogId,
-    run: Run,
-    outlet: Outlet,
-    journal: usize,
+pub(super) struct Feed {
+    pub(super) log: LogId,
+    pub(super) run: Run,
+    pub(super) outlet: Outlet,
+    pub(super) journal: usize,
     /// An unfinished line, held back while another pipe feeds the same log.
-    held: Vec<u8>,
+    pub(super) held: Vec<u8>,
     /// Bytes of this run that are in the files.
-    kept: u64,
+    pub(super) kept: u64,
     /// What [`Journal::kept`] was at the last of them.
-    kept_until: u64,
+    pub(super) kept_until: u64,
     /// From the first byte of this run that was lost on: the last [`TAIL_BYTES`], for the files do not have them.
-    unkept: Vec<u8>,
+    pub(super) unkept: Vec<u8>,
     /// Its run has ended, and something that outlived it holds the other end.
-    is_left_over: bool,
+    pub(super) is_left_over: bool,
 }
 
 impl Engine {
@@ -200,6 +200,12 @@ impl Engine {
                 reply(self.with_journal(log, now, |journal, turn| journal.snapshot(wants_lines, follower, turn)));
             }
             Command::Say { stamp, text } => self.say(&stamp, &text, now),
+            Command::Pause { limit, answer, go_on } => self.pause(limit, &answer, &go_on),
+            Command::TakeOver { rest, pipes, counters, wait } => {
+                self.take_over(*rest, pipes, counters, now);
+                // The commands that came meanwhile are obeyed before the first read.
+                let _ = wait.recv();
+            }
             Command::End { grace } => self.ending = Some(grace),
         }
     }
@@ -549,7 +555,7 @@ fn printer_for(log: LogId, console: Console, printer: Option<&Printer>) -> Optio
     }
 }
 
-fn arm(armed: &mut Vec<usize>, place: usize, journal: &mut Journal) {
+pub(super) fn arm(armed: &mut Vec<usize>, place: usize, journal: &mut Journal) {
     if !journal.is_armed && (journal.deadline().is_some() || journal.report_deadline().is_some()) {
         journal.is_armed = true;
         armed.push(place);

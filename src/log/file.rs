@@ -93,6 +93,24 @@ impl LogFile {
         }
     }
 
+    /// How much is kept.
+    #[must_use]
+    pub const fn limits(&self) -> LogLimits {
+        self.limits
+    }
+
+    /// The generation that a shift which failed half-way left free.
+    #[must_use]
+    pub const fn hole(&self) -> Option<usize> {
+        self.hole
+    }
+
+    /// The same log with such a gap.
+    #[must_use]
+    pub fn with_hole(self, hole: Option<usize>) -> Self {
+        Self { hole, ..self }
+    }
+
     /// The file's name in the folder.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -32,6 +32,12 @@ impl Folder {
         Ok(Self { path: path.to_owned(), fd })
     }
 
+    /// The folder that an earlier image of the program opened and checked.
+    #[must_use]
+    pub const fn inherited(path: PathBuf, fd: OwnedFd) -> Self {
+        Self { path, fd }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

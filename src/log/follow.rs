@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -68,6 +69,21 @@ impl Following {
     pub async fn next(&mut self) -> Result<Arc<[u8]>, FollowEnd> {
         let chunk = self.chunks.recv().await;
         self.account(chunk)
+    }
+
+    /// As [`Following::next`], for a future that shares it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Following::next`].
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<[u8]>, FollowEnd>> {
+        self.chunks.poll_recv(context).map(|chunk| self.account(chunk))
+    }
+
+    /// The bytes that are here already; `None` where there are none, now or ever.
+    pub fn next_now(&mut self) -> Option<Arc<[u8]>> {
+        let chunk = self.chunks.try_recv().ok()?;
+        self.account(Some(chunk)).ok()
     }
 
     /// As [`Following::next`], for a thread that may wait.

@@ -9,6 +9,7 @@ use super::file::{LogFile, Turned};
 use super::folder::Folder;
 use super::follow::Follower;
 use super::report::{LogCounters, LogId, Report, RotateReason};
+use super::rest::{Bytes, JournalRest};
 use super::splitter::Position;
 use super::tail::{MOST_BYTES, Snapshot};
 use crate::spec::LogLimits;
@@ -95,6 +96,54 @@ impl Journal {
             line: Line::default(),
             loss: Loss::default(),
             turns: Turns::default(),
+        }
+    }
+
+    /// What the next image of the program must know of it.
+    pub fn rest(&self) -> JournalRest {
+        JournalRest {
+            name: self.name.clone(),
+            limits: self.file.limits(),
+            owners: self.owners.clone(),
+            kept: self.kept,
+            line: Bytes(self.line.begun().to_vec()),
+            size: self.counters.size(),
+            lost_bytes: self.counters.lost_bytes(),
+            console_dropped: self.counters.console_dropped(),
+            missing: self.loss.missing,
+            reason: self.loss.reason.clone(),
+            untold: self.loss.untold,
+            restored: self.loss.restored,
+            turned: self.turns.untold.map(|(turned, folded)| (turned.bytes, folded)),
+            hole: self.file.hole(),
+        }
+    }
+
+    /// The same log again.
+    pub fn from_rest(rest: JournalRest, counters: Arc<LogCounters>, now: Moment) -> Self {
+        let mut line = Line::default();
+        line.take_over(rest.line.0);
+        let untold = rest.turned.map(|(bytes, folded)| (Turned { bytes }, folded));
+        Self {
+            file: LogFile::new(&rest.name, rest.limits).with_hole(rest.hole),
+            name: rest.name,
+            counters,
+            owners: rest.owners,
+            feeds: 0,
+            is_armed: false,
+            kept: rest.kept,
+            followers: Vec::new(),
+            line,
+            loss: Loss {
+                missing: rest.missing,
+                reason: rest.reason,
+                again_at: now,
+                wait: Duration::ZERO,
+                untold: rest.untold,
+                tell_at: now,
+                restored: rest.restored,
+            },
+            turns: Turns { untold, tell_at: now, ..Turns::default() },
         }
     }
 

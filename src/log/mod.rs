@@ -12,9 +12,11 @@ pub mod file;
 pub mod folder;
 pub mod follow;
 pub mod gather;
+mod handover;
 mod journal;
 pub mod pump;
 pub mod report;
+pub mod rest;
 pub mod splitter;
 pub mod tail;
 #[cfg(test)]
@@ -22,6 +24,6 @@ mod tests;
 
 pub use folder::Folder;
 pub use follow::{FollowEnd, Follower, Following, following};
-pub use pump::{Attached, Clock, Pump, Setup, SnapshotReply, Voice};
+pub use pump::{Attached, Clock, Held, Paused, Pump, Setup, SnapshotReply, Voice};
 pub use report::{LogCounters, LogId, Report, RotateReason};
 pub use tail::Snapshot;

@@ -1,11 +1,12 @@
 //! The handle of the log pump. It lives in the event loop's thread, and nothing here ever waits: every call leaves a note
 //! for the pump's thread and rings its bell.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::engine::Engine;
 use super::folder::Folder;
 use super::follow::Follower;
 use super::report::{LogCounters, LogId, Report};
+use super::rest::Rest;
 use super::tail::Snapshot;
 use crate::spec::{Console, LogLimits};
 use crate::sys::wake::Wake;
@@ -78,16 +80,76 @@ pub(super) struct OwnQueue {
 
 /// A note for the pump's thread.
 pub(super) enum Command {
-    Open { log: LogId, name: String, limits: LogLimits, counters: Arc<LogCounters> },
-    Limits { log: LogId, limits: LogLimits },
+    Open {
+        log: LogId,
+        name: String,
+        limits: LogLimits,
+        counters: Arc<LogCounters>,
+    },
+    Limits {
+        log: LogId,
+        limits: LogLimits,
+    },
     Console(Console),
-    Attach { log: LogId, run: Run, pipe: OwnedFd },
-    Drain { log: LogId, run: Run },
-    Rotate { log: LogId, ticket: u64 },
-    Close { log: LogId },
-    Snapshot { log: LogId, wants_lines: bool, follower: Option<Follower>, reply: SnapshotReply },
-    Say { stamp: String, text: String },
-    End { grace: Duration },
+    Attach {
+        log: LogId,
+        run: Run,
+        pipe: OwnedFd,
+    },
+    Drain {
+        log: LogId,
+        run: Run,
+    },
+    Rotate {
+        log: LogId,
+        ticket: u64,
+    },
+    Close {
+        log: LogId,
+    },
+    Snapshot {
+        log: LogId,
+        wants_lines: bool,
+        follower: Option<Follower>,
+        reply: SnapshotReply,
+    },
+    Say {
+        stamp: String,
+        text: String,
+    },
+    /// Answers with what there is, and waits until the other end of `go_on` is gone.
+    Pause {
+        limit: Duration,
+        answer: Sender<Result<Rest, String>>,
+        go_on: Receiver<()>,
+    },
+    /// The first command of a pump that takes over: the rest, its pipes in the same order, and the counters of its logs.
+    TakeOver {
+        rest: Box<Rest>,
+        pipes: Vec<Option<OwnedFd>>,
+        counters: Vec<Arc<LogCounters>>,
+        wait: Receiver<()>,
+    },
+    End {
+        grace: Duration,
+    },
+}
+
+/// The pump has taken over and reads nothing yet.
+#[derive(Debug)]
+pub struct Held {
+    /// Dropping it is the signal.
+    _go_on: Sender<()>,
+}
+
+/// The pump stands still: it reads nothing and writes nothing, and goes on when this is dropped. What it is told meanwhile it
+/// does afterwards.
+#[derive(Debug)]
+pub struct Paused {
+    /// What the next image of the program needs of it.
+    pub rest: Rest,
+    /// Dropping it is the signal.
+    _go_on: Sender<()>,
 }
 
 impl Pump {
@@ -172,6 +234,46 @@ impl Pump {
     #[must_use]
     pub fn own_counters(&self) -> &Arc<LogCounters> {
         &self.own.counters
+    }
+
+    /// Stops the pump between two reads, and returns what it knows. It waits for the answer, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// It does not come to a stop in time: a disk is slow, or stdout is. It goes on as if nothing had been asked.
+    pub fn pause(&self, limit: Duration) -> Result<Paused, String> {
+        let (answer, rest) = channel();
+        let (go_on, wait) = channel();
+        self.leave(Command::Pause { limit: limit / 2, answer, go_on: wait });
+        match rest.recv_timeout(limit) {
+            Ok(rest) => Ok(Paused { rest: rest?, _go_on: go_on }),
+            Err(RecvTimeoutError::Timeout) => Err("the log pump does not come to a stop (slow disk?)".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => Err("the log pump is gone".to_owned()),
+        }
+    }
+
+    /// Goes on where the pump of an earlier image of the program stopped; must come before anything else. `pipes` are those
+    /// of [`Rest::feeds`], in their order. Returns the counters of the logs, by the numbers they have; nothing is read before
+    /// [`Held`] is dropped, and what the pump is told until then holds from the first byte on.
+    pub fn take_over(&self, rest: Rest, pipes: Vec<Option<OwnedFd>>) -> (HashMap<LogId, Arc<LogCounters>>, Held) {
+        let counters: Vec<Arc<LogCounters>> = rest
+            .journals
+            .iter()
+            .map(|journal| {
+                let is_own = journal.owners.contains(&LogId::OWN);
+                let counters = if is_own { Arc::clone(&self.own.counters) } else { Arc::default() };
+                counters.set_size(journal.size);
+                counters.add_lost(journal.lost_bytes);
+                counters.add_console_dropped(journal.console_dropped);
+                counters
+            })
+            .collect();
+        let of = |place: usize| counters.get(place).map(Arc::clone);
+        let by_number = rest.places.iter().filter_map(|(log, place)| Some((*log, of(*place)?))).collect();
+        self.own.dropped.store(rest.own_dropped, Ordering::Release);
+        let (held, wait) = channel();
+        self.leave(Command::TakeOver { rest: Box::new(rest), pipes, counters, wait });
+        (by_number, Held { _go_on: held })
     }
 
     /// Writes what was said, flushes the console as far as `grace` allows, ends the thread, and gives back the pipes that

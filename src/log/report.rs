@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::value::Run;
 
 /// A log, by a number that its owner chose.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct LogId(pub u32);
 
 impl LogId {
@@ -55,7 +57,7 @@ impl LogCounters {
 }
 
 /// Something the event loop should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// What was in the pipe of a run when [`super::Pump::drain`] was asked for is in the file, or counted as lost.
     Drained {
@@ -64,6 +66,7 @@ pub enum Report {
         /// Which run.
         run: Run,
         /// The last lines of this run: at most 20 and 8 KiB, as they were written.
+        #[serde(with = "crate::value::hex")]
         tail: Vec<u8>,
     },
     /// A file was rotated.
@@ -112,7 +115,7 @@ pub enum Report {
 }
 
 /// Why a log was rotated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RotateReason {
     /// It was full.
     Size,

@@ -1,5 +1,7 @@
 //! What a row of answers says about the health of a run. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::Health;
 use crate::value::Moment;
 use crate::wire::event::HealthWord;
@@ -7,7 +9,7 @@ use crate::wire::event::HealthWord;
 use super::Answer;
 
 /// The standing of one run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Standing {
     word: HealthWord,
     /// Failures in a row that count.

@@ -3,16 +3,15 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::sys::watch::watch;
+use tokio::io::unix::AsyncFd;
 
 /// Reads `pipe`, which must not block, until a newline came (`true`) or every writer has closed it (`false`). As with s6,
-/// what stands before the newline does not matter, and the pipe is closed after it.
+/// what stands before the newline does not matter.
 ///
 /// # Errors
 ///
-/// Where the pipe cannot be watched or read.
-pub async fn newline(pipe: OwnedFd) -> io::Result<bool> {
-    let pipe = watch(pipe)?;
+/// Where the pipe cannot be read.
+pub async fn newline(pipe: &AsyncFd<OwnedFd>) -> io::Result<bool> {
     loop {
         let mut ready = pipe.readable().await?;
         let mut part = [0; 256];
@@ -32,6 +31,7 @@ mod tests {
     use nix::unistd::{pipe2, write};
 
     use super::*;
+    use crate::sys::watch::watch;
 
     #[tokio::test]
     async fn a_newline_counts_and_an_end_does_not() {
@@ -39,7 +39,7 @@ mod tests {
             let (read, end) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).expect("pipe");
             write(&end, text.as_bytes()).expect("written");
             drop(end);
-            assert_eq!(newline(read).await.expect("read"), expected, "{text:?}");
+            assert_eq!(newline(&watch(read).expect("watched")).await.expect("read"), expected, "{text:?}");
         }
     }
 }

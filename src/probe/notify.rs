@@ -55,6 +55,18 @@ impl Channel {
         Ok(Self { socket, name: format!("@{name}") })
     }
 
+    /// The socket that an earlier image of the program made; its name is known to the run already.
+    #[must_use]
+    pub const fn inherited(socket: OwnedFd) -> Self {
+        Self { socket, name: String::new() }
+    }
+
+    /// The number of its descriptor.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        self.socket.as_raw_fd()
+    }
+
     /// The value of `NOTIFY_SOCKET`.
     #[must_use]
     pub fn name(&self) -> &str {

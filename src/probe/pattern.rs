@@ -23,6 +23,18 @@ impl Lines {
         Ok(Self { regex, unfinished: Vec::new() })
     }
 
+    /// The line that is not finished yet.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
+        &self.unfinished
+    }
+
+    /// Goes on after such a line.
+    #[must_use]
+    pub fn after(self, unfinished: Vec<u8>) -> Self {
+        Self { unfinished, ..self }
+    }
+
     /// Whether one of the lines that end in this part of the output matches. A line that is not finished yet is kept.
     pub fn take(&mut self, part: &[u8]) -> bool {
         let mut rest = part;

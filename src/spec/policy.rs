@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Probe;
 use crate::value::{ByteSize, Signal};
 
 /// The part of a service that changes without a restart.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// When a run that ended is followed by another.
     pub restart: Restart,
@@ -42,7 +44,7 @@ impl Default for Policy {
 }
 
 /// When a run that ended is followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     /// After every end that nobody asked for.
     Always,
@@ -53,7 +55,7 @@ pub enum Restart {
 }
 
 /// The wait before a relaunch: `initial`, doubled at each crash in a row, at most `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// The first wait; zero is at once.
     pub initial: Duration,
@@ -77,7 +79,7 @@ impl Default for Backoff {
 }
 
 /// How much of a log is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLimits {
     /// A file never exceeds this.
     pub max_size: ByteSize,
@@ -92,7 +94,7 @@ impl Default for LogLimits {
 }
 
 /// A check of a running service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// What is asked; never `notify` or `log`.
     pub probe: Probe,
@@ -109,7 +111,7 @@ pub struct Health {
 }
 
 /// What is done with an unhealthy service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HealthAction {
     /// It is stopped and launched again, as after a crash.
     Restart,

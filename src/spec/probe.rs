@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Command;
 
 /// Readiness: one probe and how long it may take.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
     /// What is asked.
     pub probe: Probe,
@@ -17,7 +19,7 @@ pub struct Ready {
 }
 
 /// One way to ask.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Probe {
     /// The service says so itself.
     Notify(Notify),
@@ -39,7 +41,7 @@ pub enum Probe {
 }
 
 /// How a service says that it is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notify {
     /// `READY=1` over `NOTIFY_SOCKET`; see `sd_notify(3)`.
     Systemd,
@@ -48,7 +50,7 @@ pub enum Notify {
 }
 
 /// The parts of an `http://` URL that a probe needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpUrl {
     /// Name or address.
     pub host: String,

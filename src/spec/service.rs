@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Policy, Ready};
 use crate::value::ServiceName;
 
 /// A service: what is launched, and how its life is looked after.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -18,7 +20,7 @@ pub struct Service {
 }
 
 /// The part of a service that its process is made from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
     /// What to run.
     pub command: Command,
@@ -47,7 +49,7 @@ pub struct Definition {
 }
 
 /// What to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A line for `/bin/sh -c`.
     Shell(String),
@@ -67,7 +69,7 @@ impl Command {
 }
 
 /// A service that must be there before a launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// Which.
     pub name: ServiceName,
@@ -76,7 +78,7 @@ pub struct Dependency {
 }
 
 /// What a dependency must have reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// Its process runs (or has ended with 0 for good).
     Started,
@@ -87,7 +89,7 @@ pub enum Condition {
 }
 
 /// Who a service runs as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The user.
     pub user: Account,
@@ -96,7 +98,7 @@ pub struct User {
 }
 
 /// A user or group as written; names are looked up at each launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Account {
     /// By name.
     Name(String),
@@ -105,7 +107,7 @@ pub enum Account {
 }
 
 /// One resource limit, soft and hard alike; see `setrlimit(2)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// Which.
     pub resource: Resource,
@@ -114,7 +116,7 @@ pub struct Limit {
 }
 
 /// The resources that `limits:` knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names of setrlimit(2)")]
 pub enum Resource {
     Nofile,
@@ -127,7 +129,7 @@ pub enum Resource {
 }
 
 /// The height of a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitValue {
     /// A number of descriptors, processes or bytes.
     At(u64),

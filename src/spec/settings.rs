@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::LogLimits;
 use crate::value::ServiceName;
 
 /// The supervisor's own settings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What goes to its stdout.
     pub console: Console,
@@ -43,7 +45,7 @@ impl Settings {
 }
 
 /// What goes to the supervisor's stdout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Console {
     /// Every service's lines, prefixed, and its own messages.
     All,
@@ -54,7 +56,7 @@ pub enum Console {
 }
 
 /// When the supervisor ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitWhen {
     /// Not.
     Never,
@@ -63,7 +65,7 @@ pub enum ExitWhen {
 }
 
 /// The services that an environment variable picked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// The variable.
     pub env: String,
@@ -76,7 +78,7 @@ pub struct Selection {
 }
 
 /// What an unknown name in a selection means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnknownName {
     /// The config is refused.
     Error,

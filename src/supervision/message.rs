@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::LogLimits;
 use crate::value::{ExitStatus, Moment, Run, Signal};
 use crate::wire::advice::{Case, Verdict};
 use crate::wire::event::{Actor, Kind, LaunchFacts, ReadyBy, StartReason, StopReason};
 
 /// A service's number: given once, never given again, so that nothing late can reach a newer service of the same name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ServiceId(pub u32);
 
 /// Stands for one client that waits for the outcome of its order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// Something that a service must react to. Orders are imperative, facts are past tense.
@@ -32,7 +34,7 @@ pub enum Event {
 }
 
 /// What somebody wants of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
     /// What.
     pub wish: Wish,
@@ -43,7 +45,7 @@ pub struct Order {
 }
 
 /// The wishes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Wish {
     /// Be up.
     Start(StartReason),
@@ -78,7 +80,7 @@ pub struct HoldOrder {
 }
 
 /// What a service is kept down by.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Hold {
     /// Who holds it.
     pub by: Actor,
@@ -119,7 +121,7 @@ pub enum Fact {
 }
 
 /// The answer that won.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Advice {
     /// Who gave it.
     pub by: Actor,
@@ -213,7 +215,7 @@ pub enum Effect {
 }
 
 /// The last end of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastEnd {
     /// Code or signal; `None` where its program never ran.
     pub status: Option<ExitStatus>,

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::graph::Graph;
 use super::message::{Action, Effect, Event, Fact, Gate, HoldOrder, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{Service, Target};
@@ -15,27 +17,31 @@ use crate::wire::State as Word;
 use crate::wire::event::{Actor, Kind, StartReason};
 
 /// All services, and where the supervisor itself stands.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Supervisor {
     pub(super) services: BTreeMap<ServiceId, Service>,
     pub(super) names: HashMap<ServiceName, ServiceId>,
     /// The order of the file; what was removed and is not gone yet comes last.
     pub(super) order: Vec<ServiceId>,
+    #[serde(skip)]
     pub(super) graph: Graph,
     pub(super) settings: Settings,
     next_id: u32,
+    #[serde(skip)]
     deadlines: BTreeSet<(Moment, ServiceId)>,
     /// Those who wait for their dependencies.
+    #[serde(skip)]
     waiting: BTreeSet<ServiceId>,
     /// Stops that wait for the stops of dependents.
     pub(super) held: BTreeMap<ServiceId, Order>,
     pub(super) phase: Phase,
     boot: Option<Boot>,
+    #[serde(skip)]
     pub(super) effects: Vec<Effect>,
 }
 
 /// Where the supervisor stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     Running,
     /// Everything is being stopped. `kill_at`: the end of the budget; `None` once it is spent.
@@ -46,7 +52,7 @@ pub(super) enum Phase {
 }
 
 /// The first start of everything.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Boot {
     since: Moment,
     pending: HashSet<ServiceId>,
@@ -76,6 +82,44 @@ impl Supervisor {
         }
         supervisor.link();
         supervisor
+    }
+
+    /// What was not written down because it follows from the rest, and whether the rest holds together: the next image of the
+    /// program must not trust it blindly.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn restore(&mut self) -> Result<(), String> {
+        for (id, service) in &self.services {
+            let name = service.name();
+            if id.0 >= self.next_id {
+                return Err(format!("service {name} has number {}, but the next one is {}", id.0, self.next_id));
+            }
+            if service.pid().is_some_and(|pid| pid < 2) {
+                return Err(format!("service {name} has an impossible PID"));
+            }
+        }
+        if let Some((name, _)) =
+            self.names.iter().find(|(name, id)| self.services.get(id).is_none_or(|service| service.name() != *name))
+        {
+            return Err(format!("the name {name} stands for no service"));
+        }
+        let known: BTreeSet<ServiceId> = self.services.keys().copied().collect();
+        if self.order.len() != known.len() || self.order.iter().copied().collect::<BTreeSet<_>>() != known {
+            return Err("the order of the services is not one of these services".to_owned());
+        }
+        self.held.retain(|id, _| known.contains(id));
+        self.link();
+        self.deadlines = self.services.iter().filter_map(|(id, service)| Some((service.deadline()?, *id))).collect();
+        self.waiting = self.services.iter().filter(|(_, service)| service.is_waiting()).map(|(id, _)| *id).collect();
+        Ok(())
+    }
+
+    /// Whether nothing is left to be carried out.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.effects.is_empty()
     }
 
     pub(super) fn add(&mut self, spec: Arc<crate::spec::Service>) -> ServiceId {

@@ -11,6 +11,7 @@ use super::spawn::{Prepared, Stage};
 /// A resource limit as `prlimit64(2)` reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Limit {
     /// What is enforced.
     pub soft: u64,

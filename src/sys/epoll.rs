@@ -73,9 +73,9 @@ pub fn wait_readable(fd: impl AsFd, limit: Duration) {
     let _ = ppoll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], Some(limit.into()), None);
 }
 
-/// Waits until `fd` takes output or is broken.
-pub fn wait_writable(fd: impl AsFd) {
-    let _ = ppoll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], None, None);
+/// Waits until `fd` takes output or is broken, or `bell` is readable.
+pub fn wait_writable(fd: impl AsFd, bell: impl AsFd) {
+    let _ = ppoll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT), PollFd::new(bell.as_fd(), PollFlags::POLLIN)], None, None);
 }
 
 /// Rounded up, so that a deadline has passed when the wait for it is over.

@@ -10,6 +10,7 @@ pub mod logfile;
 pub mod outlet;
 pub mod process;
 pub mod raw;
+pub mod reexec;
 pub mod reserve;
 pub mod signals;
 pub mod spawn;

@@ -43,7 +43,7 @@ pub struct Recipe {
 }
 
 /// Who a process runs as.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// User id.
     pub uid: u32,
@@ -257,6 +257,21 @@ fn clone_with(memory: &mut Prepared, flags: libc::c_int) -> Result<i32, Errno> {
 }
 
 impl Launch {
+    /// A launch that an earlier image of this program began: its process is no longer on our memory, for that is gone.
+    ///
+    /// # Errors
+    ///
+    /// What `epoll_ctl(2)` says.
+    pub fn inherited(pid: i32, status: OwnedFd) -> std::io::Result<Self> {
+        Ok(Self { pid, status: watch(status)?, memory: Cell::new(None), failure: Cell::new(None) })
+    }
+
+    /// The number of the descriptor that tells the outcome.
+    #[must_use]
+    pub fn number(&self) -> RawFd {
+        self.status.as_raw_fd()
+    }
+
     /// Waits until there is something to know of the outcome. What is still to come after it comes with the end of the
     /// process.
     pub async fn settled(&self) {

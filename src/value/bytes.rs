@@ -6,7 +6,7 @@ use std::fmt;
 ///
 /// The lower bound keeps a log from turning over faster than anyone can read it; the upper one catches a slip of
 /// the finger before the disk does.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ByteSize(u64);
 
 impl ByteSize {

@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod duration;
 pub mod exit;
 pub mod glob;
+pub mod hex;
 pub mod moment;
 pub mod name;
 pub mod nearest;

@@ -4,8 +4,9 @@
 //! absent.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::ser::SerializeMap;
@@ -37,8 +38,27 @@ pub struct Event {
     pub kind: Kind,
 }
 
+/// A word of the program's own. By another name than `&str`, which serde could only borrow from what it reads.
+pub type Word = &'static str;
+
+/// Reads a [`Word`] that an earlier image of the program wrote down. Words are few and repeat, so each is kept once, for good.
+///
+/// # Errors
+///
+/// It is no string.
+pub fn known_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+    static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+    let text = Cow::<str>::deserialize(deserializer)?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(known.get(&*text).copied().unwrap_or_else(|| {
+        let word: Word = Box::leak(text.into_owned().into_boxed_str());
+        known.insert(word);
+        word
+    }))
+}
+
 /// Who brings things about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Actor {
     /// The supervisor itself, by its policies.
     Supervisor,
@@ -105,7 +125,7 @@ impl Severity {
 }
 
 /// Why a run was launched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartReason {
     /// The supervisor started.
@@ -125,7 +145,7 @@ pub enum StartReason {
 }
 
 /// Why a run was ended by the supervisor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// An operator said `stop`.
@@ -145,7 +165,7 @@ pub enum StopReason {
 }
 
 /// What follows a crash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Next {
     /// Another launch, after a wait.
@@ -159,7 +179,7 @@ pub enum Next {
 }
 
 /// How a readiness was learned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadyBy {
     /// Its program was exec'ed and it has no probe.
@@ -179,7 +199,7 @@ pub enum ReadyBy {
 }
 
 /// The end of a process, as its `exit` and its `crash` both tell it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitFacts {
     /// Process id, no longer in use.
     pub pid: i32,
@@ -187,7 +207,7 @@ pub struct ExitFacts {
     #[serde(flatten)]
     pub status: EndedBy,
     /// Whether the kernel's OOM killer is the likely cause: SIGKILL that nobody here sent.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub oom: bool,
     /// How long the process lived.
     pub uptime_ms: u64,
@@ -228,17 +248,35 @@ impl Serialize for EndedBy {
     }
 }
 
+impl<'de> Deserialize<'de> for EndedBy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            code: Option<u8>,
+            signal: Option<Signal>,
+            #[serde(default)]
+            core: bool,
+        }
+        match Written::deserialize(deserializer)? {
+            Written { code: Some(code), signal: None, .. } => Ok(Self(ExitStatus::Code(code))),
+            Written { code: None, signal: Some(signal), core } => Ok(Self(ExitStatus::Signal { signal, core })),
+            Written { .. } => Err(serde::de::Error::custom("an end is either a code or a signal")),
+        }
+    }
+}
+
 /// A launch that failed before its program ran.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchFacts {
     /// The step that failed, in the operator's words: `exec`, `chdir`, `user`, ...
-    pub stage: &'static str,
+    #[serde(deserialize_with = "known_word")]
+    pub stage: Word,
     /// What failed there, with the path.
     pub message: String,
 }
 
 /// How a run ended: what `crash`, `gave_up` and `status` tell.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Ending {
     /// Its process ended.
@@ -248,7 +286,7 @@ pub enum Ending {
 }
 
 /// What happened, with its data; the variant's name in snake case is the event's `type`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the contract's table 8.1 describes each; a second text here would drift")]
 pub enum Kind {
@@ -298,7 +336,8 @@ pub enum Kind {
         reason: StopReason,
     },
     Health {
-        check: &'static str,
+        #[serde(deserialize_with = "known_word")]
+        check: Word,
         from: HealthWord,
         to: HealthWord,
         failures: u32,
@@ -327,7 +366,8 @@ pub enum Kind {
         errors: Vec<String>,
     },
     DaemonStart {
-        version: &'static str,
+        #[serde(deserialize_with = "known_word")]
+        version: Word,
         pid: u32,
         pid1: bool,
     },
@@ -358,10 +398,11 @@ pub enum Kind {
     HookFailed(HookFault),
     HookDisabled(HookFault),
     Decision {
-        point: &'static str,
+        #[serde(deserialize_with = "known_word")]
+        point: Word,
         verdict: String,
         by: String,
-        #[serde(skip_serializing_if = "String::is_empty")]
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
         took_ms: u64,
         applied: bool,
@@ -386,7 +427,7 @@ pub enum Kind {
 }
 
 /// What went wrong in a hook or a plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookFault {
     /// The hook's or plugin's name.
     pub script: String,
@@ -450,7 +491,7 @@ impl UpdatePhase {
 }
 
 /// What a health check says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "plain words")]
 pub enum HealthWord {
@@ -460,7 +501,7 @@ pub enum HealthWord {
 }
 
 /// Why a log was rotated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RotateReason {
     /// It reached its limit.

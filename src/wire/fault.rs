@@ -40,6 +40,8 @@ pub enum FaultCode {
     Busy,
     /// The supervisor is shutting down.
     ShuttingDown,
+    /// The supervisor went on as another program in the middle of the answer; ask again.
+    Replaced,
     /// The client did not read, or did not finish its request, in time.
     TooSlow,
     /// Nobody listens at the socket; made by the client.
@@ -53,7 +55,7 @@ pub enum FaultCode {
 
 impl FaultCode {
     /// Every code, in the order of the enum.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Usage,
         Self::UnknownService,
         Self::Failed,
@@ -63,6 +65,7 @@ impl FaultCode {
         Self::Overtaken,
         Self::Busy,
         Self::ShuttingDown,
+        Self::Replaced,
         Self::TooSlow,
         Self::NoSupervisor,
         Self::ConnectionLost,
@@ -77,6 +80,7 @@ impl FaultCode {
             | Self::Overtaken
             | Self::Busy
             | Self::ShuttingDown
+            | Self::Replaced
             | Self::TooSlow
             | Self::ConnectionLost
             | Self::Internal => 1,

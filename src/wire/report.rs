@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::State;
+use crate::value::hex;
 
 /// The answer to `start`, `stop` and `restart`: one entry for each service, in the order of the request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -203,7 +204,7 @@ impl TailItem {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let (line, line_hex) = match std::str::from_utf8(line) {
             Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(hex(line))),
+            Err(_) => (None, Some(hex::encode(line))),
         };
         Self { service: service.into(), line, line_hex }
     }
@@ -219,24 +220,10 @@ impl TailItem {
     pub fn bytes(&self) -> Option<Cow<'_, [u8]>> {
         match (&self.line, &self.line_hex) {
             (Some(line), _) => Some(line.as_bytes().into()),
-            (None, Some(digits)) => unhex(digits).map(Cow::Owned),
+            (None, Some(digits)) => hex::decode(digits).map(Cow::Owned),
             (None, None) => None,
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let value = |digit: u8| char::from(digit).to_digit(16).map(|d| d as u8);
-    let pairs = digits.as_bytes().chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
 }
 
 #[cfg(test)]

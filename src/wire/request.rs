@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::fault::shortened;
@@ -28,7 +29,8 @@ pub const TAIL_LINES: u32 = 20;
 pub const EVENT_LINES: u32 = 1_000;
 
 /// The two ways to speak; the answer has the form of the request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// One JSON object a line.
     Json,

@@ -21,6 +21,8 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::message::{Action, Advice, Event, Gate, Hold, LastEnd, Outcome, Ticket};
 use crate::spec;
 use crate::value::{ExitStatus, Moment, Run, Signal, duration};
@@ -33,7 +35,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(2);
 const STUCK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the operator wants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Target {
     /// Up.
     Up,
@@ -42,7 +44,7 @@ pub enum Target {
 }
 
 /// Where a service is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum State {
     /// Not running because somebody said so, or never started.
     Down,
@@ -85,7 +87,7 @@ enum State {
 }
 
 /// One run while anything of it is alive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Life {
     /// When its launch was ordered.
     since: Moment,
@@ -113,7 +115,7 @@ impl Life {
 }
 
 /// Why a run ends. Only an ordered end skips the backoff.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Cause {
     /// By itself.
     Died,
@@ -136,14 +138,14 @@ impl Cause {
 }
 
 /// An open row of crashes: from the first one until `recovered`, `gave_up` or `stop`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Chain {
     crashes: u32,
     since: Moment,
 }
 
 /// One service: its spec, its wish, its state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     spec: Arc<spec::Service>,
     /// A changed definition that waits for the next explicit restart.

@@ -173,6 +173,7 @@ mod tests {
         let port = listener.local_addr().expect("an address").port();
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
                 // The client sends nothing more: each read is a short wait.

@@ -3,9 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use clap::Args;
-
-use super::reexec;
+use crate::cli::args::Update;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::verb::Context;
@@ -21,20 +19,6 @@ use crate::value::Version;
 use crate::value::platform::TARGET;
 use crate::wire::event::UpdatePhase;
 use crate::wire::{Fault, FaultCode, Request, UpdateNote, VersionReport};
-
-/// What `self update` takes.
-#[derive(Args, Debug)]
-pub struct Update {
-    /// Only say whether there is a newer release: exit 8 if there is
-    #[arg(long, conflicts_with_all = ["to", "live"])]
-    pub check: bool,
-    /// Install this version, also an older one
-    #[arg(long, value_name = "VERSION")]
-    pub to: Option<String>,
-    /// Then make the running supervisor go on as the new program, as `self reexec` does
-    #[arg(long)]
-    pub live: bool,
-}
 
 /// Looks for a newer release, or installs one.
 ///
@@ -74,8 +58,9 @@ pub fn run(mut context: Context<'_>, asked: &Update) -> Result<u8, Halt> {
                 place.previous().display()
             );
             context.out.write(text.as_bytes())?;
+            // Also where it gave no answer: an older one does not know the note, and is to be replaced all the more.
             if asked.live {
-                return reexec(context);
+                return super::reexec::run(context);
             }
             say_what_runs(context.out, supervisor.as_ref(), version)?;
             Ok(exit::DONE)
@@ -210,7 +195,7 @@ pub(super) fn tell(
 ///
 /// That it has none: a build of somebody's own.
 pub(super) fn running() -> Result<Version, Fault> {
-    let own = env!("CARGO_PKG_VERSION");
+    let own = crate::value::version::VERSION;
     Version::parse(own).map_err(|allowed| Fault::new(FaultCode::Failed, format!("this program's version is `{own}`; {allowed}")))
 }
 

@@ -14,6 +14,7 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod readiness;
 mod readme;
 mod reload;
@@ -26,5 +27,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

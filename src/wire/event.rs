@@ -14,7 +14,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::value::{ExitStatus, Run, ServiceName, Signal};
+use crate::value::{Run, ServiceName, Signal};
 
 pub use read::{EndedBy, Word, known_word};
 

@@ -15,6 +15,7 @@ mod lifecycle;
 mod logs;
 mod readiness;
 mod readme;
+mod reexec;
 mod reload;
 mod root;
 mod sidecars;

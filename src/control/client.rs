@@ -68,6 +68,13 @@ impl<'a> Call<'a> {
     pub fn receive(&mut self) -> Result<Reply, Fault> {
         loop {
             match self.frame() {
+                // It was not begun, or what was begun of it is gone with the program that began it.
+                Ok(Reply::Fault(fault))
+                    if fault.code == FaultCode::Replaced && !self.answered && !self.repeated && may_be_repeated(self.request) =>
+                {
+                    self.repeated = true;
+                    self.frames = ask(self.places, self.request, self.patience)?;
+                }
                 Ok(reply) => {
                     self.answered = true;
                     return Ok(reply);

@@ -14,9 +14,11 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod plugins;
 mod readiness;
 mod readme;
+mod reexec;
 mod reload;
 mod root;
 mod sidecars;
@@ -27,5 +29,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

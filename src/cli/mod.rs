@@ -74,18 +74,18 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Events(asked) => verb::events::run(context, &asked)?,
         Verb::Signal(asked) => verb::signal::run(context, &asked)?,
         Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
-        Verb::Own(asked) => verb::self_::run(context, &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
         Verb::Itself(asked) => match asked.verb {
             SelfVerb::Version { json } => verb::itself::version::run(context.out, json)?,
+            SelfVerb::Reexec => verb::itself::reexec::run(context)?,
             #[cfg(feature = "update")]
             SelfVerb::Update(asked) => verb::itself::update::run(context, &asked)?,
             #[cfg(feature = "update")]
             SelfVerb::Rollback => verb::itself::rollback::run(context)?,
         },
-        Verb::Completions(asked) => verb::manual::completions(context.out, asked.shell, Args::command())?,
+        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::command())?,
         Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
     };
     Ok(Next::Exit(code))

@@ -16,8 +16,10 @@ mod hook_host;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod readiness;
 mod readme;
+mod reexec;
 mod reload;
 mod root;
 mod sidecars;
@@ -28,5 +30,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

@@ -1,6 +1,7 @@
 //! One file a command: arguments in, a request out, its answer printed.
 
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod events;
 pub mod init;
@@ -9,7 +10,6 @@ pub mod manual;
 pub mod order;
 pub mod reload;
 pub mod rotate;
-pub mod self_;
 pub mod signal;
 pub mod status;
 pub mod tail;

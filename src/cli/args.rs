@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::exit;
-use super::verb::self_::Own;
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
 use crate::wire::{Fault, FaultCode};
@@ -99,9 +98,6 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
-    /// The program itself: replace the one that runs
-    #[command(name = "self", subcommand, after_help = after("section3 self reexec"))]
-    Own(Own),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -117,7 +113,7 @@ pub enum Verb {
     /// In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.
     #[command(verbatim_doc_comment, after_help = after("section3 demo"))]
     Demo,
-    /// Update this program, or say which it is
+    /// Update this program, replace the one that runs, or say which it is
     #[command(name = "self", verbatim_doc_comment, subcommand_value_name = "COMMAND", after_help = after("section3 self version --json"))]
     Itself(Itself),
     /// Print the completions of a shell
@@ -259,6 +255,13 @@ pub enum SelfVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Make the running supervisor go on as the program that is on disk now
+    ///
+    /// With the same PID, also as PID 1; no service is stopped or signalled, no output is lost. The program on disk is tried
+    /// on a copy of the state first: if it cannot take over, nothing changes, and the reason is told (exit 1). Returns when
+    /// the new program is at work.
+    #[command(verbatim_doc_comment, after_help = after("section3 self reexec"))]
+    Reexec,
     /// Install the newest release in the place of this program file
     ///
     /// Downloads it, verifies its signature, runs it once and exchanges the file in one step; the old one is kept as
@@ -284,6 +287,9 @@ pub struct Update {
     /// Install this version, also an older one
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
+    /// Make the running supervisor go on as the new program, as `section3 self reexec` does
+    #[arg(long, conflicts_with = "check")]
+    pub live: bool,
 }
 
 #[derive(Group, Debug)]
@@ -322,7 +328,6 @@ impl Args {
             | Verb::Events(_)
             | Verb::Signal(_)
             | Verb::Rotate(_) => (false, true),
-            Verb::Own(own) => (false, own.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

@@ -74,12 +74,12 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Events(asked) => verb::events::run(context, &asked)?,
         Verb::Signal(asked) => verb::signal::run(context, &asked)?,
         Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
-        Verb::Own(asked) => verb::self_::run(context, &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
         Verb::Itself(asked) => match asked.verb {
             SelfVerb::Version { json } => verb::itself::version::run(context.out, json)?,
+            SelfVerb::Reexec => verb::itself::reexec::run(context)?,
             #[cfg(feature = "update")]
             SelfVerb::Update(asked) => verb::itself::update::run(context, &asked)?,
             #[cfg(feature = "update")]

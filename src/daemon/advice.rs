@@ -188,3 +188,97 @@ impl Daemon {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::value::{Run, ServiceName};
+    use crate::wire::advice::{CaseFacts, Point, Step};
+    use crate::wire::event::StartReason;
+
+    const WEB: ServiceId = ServiceId(1);
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_nanos(ms * 1_000_000)
+    }
+
+    fn question(number: u64, deadline_ms: u64) -> Question {
+        Question {
+            number,
+            run: Run(0),
+            asked_at: at(0),
+            deadline: at(deadline_ms),
+            most: Duration::from_secs(3_600),
+            case: Case {
+                point: Point::Start,
+                service: ServiceName::parse("web").unwrap(),
+                run: Run(0),
+                attempt: 1,
+                crashes: 0,
+                facts: CaseFacts::Start { reason: StartReason::Boot },
+                default: Verdict { step: Step::Allow, reason: String::new() },
+                deadline_ms,
+            },
+        }
+    }
+
+    fn scripts(names: &[&str]) -> Vec<Actor> {
+        names.iter().map(|name| Actor::Hook((*name).into())).collect()
+    }
+
+    fn verdict(step: Step) -> Answer {
+        Ok(Some(Verdict { step, reason: String::new() }))
+    }
+
+    fn told(closed: &Closed) -> Vec<String> {
+        let line = |(took, judged): &(Duration, Judged)| {
+            format!("{} {} {} {}ms: {}", judged.by, judged.verdict, judged.applied, took.as_millis(), judged.reason)
+        };
+        closed.told.iter().map(line).collect()
+    }
+
+    #[test]
+    fn it_is_over_with_the_last_answer() {
+        let mut questions = Questions::default();
+        let (asks, _) = questions.open(WEB, question(1, 2_000), scripts(&["a", "b", "c"]));
+        assert_eq!((asks.len(), questions.deadline()), (3, Some(at(2_000))));
+        assert!(questions.answered(asks[1], verdict(Step::Deny), at(5)).is_none());
+        assert!(questions.answered(asks[0], Ok(None), at(9)).is_none());
+        // A second answer of the same script, and one that nobody was asked for.
+        assert!(questions.answered(asks[1], verdict(Step::Allow), at(10)).is_none());
+        assert!(questions.answered(AskId(99), verdict(Step::Allow), at(10)).is_none());
+        let closed = questions.answered(asks[2], Err("it raised: x".to_owned()), at(11)).unwrap();
+        assert_eq!(told(&closed), ["hook:b deny true 5ms: ", "hook:c none false 11ms: it raised: x"]);
+        assert_eq!((closed.advice.map(|advice| advice.by), closed.question.number), (Some(Actor::Hook("b".into())), 1));
+        assert_eq!((questions.deadline(), questions.places.len(), questions.open.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn who_is_late_is_not_waited_for_and_what_the_others_said_counts() {
+        let mut questions = Questions::default();
+        let (asks, _) = questions.open(WEB, question(1, 2_000), scripts(&["hangs", "b"]));
+        let other = questions.open(ServiceId(2), question(1, 9_000), scripts(&["b"])).0;
+        questions.answered(asks[1], verdict(Step::Allow), at(3));
+        assert!(questions.expire(at(1_999)).is_empty());
+        let closed = questions.expire(at(2_000));
+        assert_eq!(
+            closed.iter().map(told).collect::<Vec<_>>(),
+            [["hook:hangs none false 2000ms: no answer within 2s", "hook:b allow true 3ms: "]]
+        );
+        assert!(questions.answered(asks[0], verdict(Step::Deny), at(2_001)).is_none());
+        assert_eq!(questions.deadline(), Some(at(9_000)));
+        assert!(questions.answered(other[0], Ok(None), at(2_002)).is_some_and(|closed| closed.told.is_empty()));
+    }
+
+    #[test]
+    fn a_service_has_one_question_at_a_time() {
+        let mut questions = Questions::default();
+        let (old, none) = questions.open(WEB, question(1, 2_000), scripts(&["a"]));
+        assert!(none.is_none());
+        let (new, older) = questions.open(WEB, question(2, 2_500), scripts(&["a"]));
+        assert_eq!(older.unwrap().question.number, 1);
+        assert!(questions.answered(old[0], verdict(Step::Deny), at(9)).is_none());
+        assert_eq!(questions.answered(new[0], verdict(Step::Allow), at(9)).unwrap().question.number, 2);
+    }
+}

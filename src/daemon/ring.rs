@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_says_when_it_ends() {
+        let mut ring = ring();
+        let hold = |for_ms| Kind::Hold { by: "hook:x".to_owned(), reason: "no".to_owned(), until: None, for_ms };
+        let data =
+            |event: &Event, ring: &Ring| serde_json::to_value(event.envelope(ring.origin())).expect("json")["data"].clone();
+        let event = push(&mut ring, hold(Some(1_500)));
+        let until = "1970-01-01T00:00:01.500Z";
+        assert_eq!(data(&event, &ring), serde_json::json!({"by": "hook:x", "reason": "no", "until": until}));
+        let event = push(&mut ring, hold(None));
+        assert_eq!(data(&event, &ring), serde_json::json!({"by": "hook:x", "reason": "no"}));
+    }
+
+    #[test]
     fn what_was_folded_is_counted() {
         let mut ring = ring();
         let rotate = |folded| Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded };

@@ -45,6 +45,27 @@ fn a_reason_that_is_only_the_exit_is_said_once() {
 }
 
 #[test]
+fn a_held_service_says_by_whom_until_when_and_why() {
+    let hold = |until: Option<&str>, reason: &str| ServiceView {
+        hold: Some(HoldView { by: "hook:policy".into(), reason: reason.into(), until: until.map(Into::into) }),
+        ..ServiceView::new("web", State::Waiting)
+    };
+    for (view, said) in [
+        (hold(Some("2025-01-02T13:00:00Z"), "bad\x1bconfig"), "held by hook:policy until 2025-01-02T13:00:00Z: bad\\x1bconfig"),
+        (hold(None, ""), "held by hook:policy"),
+    ] {
+        assert_eq!(details(&view, None), [said]);
+    }
+    let delayed = ServiceView {
+        next_start_at: Some("2025-01-02T12:00:30Z".into()),
+        message: Some("hook:x delays its start: OOM".into()),
+        ..ServiceView::new("web", State::Waiting)
+    };
+    let now = humantime::parse_rfc3339_weak(NOW).ok();
+    assert_eq!(details(&delayed, now), ["next start in 30s", "hook:x delays its start: OOM"]);
+}
+
+#[test]
 fn every_state_has_its_line() {
     let new = ServiceView::new;
     let services = vec![

@@ -4,17 +4,23 @@ use nix::sys::signal::Signal;
 
 use crate::support::Daemon;
 
+/// One service that names a plugin which is switched off: nobody is there to be asked.
+fn asking(more: &str) -> String {
+    format!("services: {{web: {{command: @web, decisions: [x], {more}}}}}\nplugins: {{x: {{enabled: false}}}}\n")
+}
+
 /// The contract's 8.6: a missing host means the core's own decision, at once, as an event.
 #[test]
 fn a_service_whose_scripts_cannot_be_asked_lives_as_without_them() {
-    let mut daemon = Daemon::start("services: {web: {command: @web, decisions: [x], backoff: {initial: 0s}}}");
+    let mut daemon = Daemon::start(&asking("backoff: {initial: 0s}"));
     let mut events = daemon.events();
     let mut web = daemon.stage.actor("web");
     let decision = events.until("decision", "web");
     let data = &decision["data"];
-    assert_eq!((&data["point"], &data["by"], &data["verdict"]), (&"start".into(), &"hook:x".into(), &"none".into()));
+    assert_eq!((&data["point"], &data["verdict"]), (&"start".into(), &"none".into()));
+    assert!(data["by"].as_str().is_some_and(|by| by.ends_with(":x")), "{data}");
     assert_eq!((&data["applied"], &data["took_ms"]), (&false.into(), &0.into()), "{data}");
-    assert!(data["reason"].as_str().is_some_and(|reason| reason.contains("no hook host")), "{data}");
+    assert!(data["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{data}");
     events.until("ready", "web");
     web.tell("exit 3");
     daemon.stage.actor("web");
@@ -49,7 +55,7 @@ fn consent_is_taken_over_by_a_reload_without_a_restart() {
     let mut daemon = Daemon::start("services: {web: {command: @web}}");
     let mut events = daemon.events();
     let mut web = daemon.stage.actor("web");
-    daemon.configure("services: {web: {command: @web, decisions: [x]}}");
+    daemon.configure(&asking(""));
     daemon.cli(&["reload"]).exits(0).says(&["in effect now"]);
     web.tell("exit 3");
     let decision = events.until("decision", "web");

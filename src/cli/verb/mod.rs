@@ -9,7 +9,6 @@ pub mod manual;
 pub mod order;
 pub mod reload;
 pub mod rotate;
-pub mod self_;
 pub mod signal;
 pub mod status;
 pub mod tail;

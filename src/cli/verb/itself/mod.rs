@@ -1,5 +1,6 @@
 //! `section3 self ...`: the program about its own file.
 
+pub mod reexec;
 #[cfg(feature = "update")]
 pub mod rollback;
 #[cfg(feature = "update")]

@@ -58,6 +58,9 @@ pub fn run(mut context: Context<'_>, asked: &Update) -> Result<u8, Halt> {
                 place.previous().display()
             );
             context.out.write(text.as_bytes())?;
+            if asked.live && supervisor.is_some() {
+                return super::reexec::run(context);
+            }
             say_what_runs(context.out, supervisor.as_ref(), version)?;
             Ok(exit::DONE)
         }
@@ -191,7 +194,7 @@ pub(super) fn tell(
 ///
 /// That it has none: a build of somebody's own.
 pub(super) fn running() -> Result<Version, Fault> {
-    let own = env!("CARGO_PKG_VERSION");
+    let own = crate::value::version::VERSION;
     Version::parse(own).map_err(|allowed| Fault::new(FaultCode::Failed, format!("this program's version is `{own}`; {allowed}")))
 }
 

@@ -5,6 +5,7 @@
 pub mod child;
 pub mod clock;
 pub mod epoll;
+pub mod inherited;
 pub mod init;
 pub mod logfile;
 pub mod outlet;

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod events;
+pub mod hook;
 pub mod init;
 pub mod itself;
 pub mod manual;

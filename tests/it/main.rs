@@ -16,6 +16,7 @@ mod lifecycle;
 mod logs;
 mod readiness;
 mod readme;
+mod rehearsal;
 mod reload;
 mod root;
 mod sidecars;

@@ -66,8 +66,6 @@ pub struct Plan {
     pub live: bool,
     /// For what is random.
     pub seed: u64,
-    /// Where logs are said to be.
-    pub log_dir: PathBuf,
 }
 
 /// How it went.
@@ -181,15 +179,16 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
     let name = stem(&plan.file);
     // Never the folder of a running supervisor's scripts.
     let state_dir = std::env::temp_dir().join("section3-hook-test").join(&name);
-    let live = plan.live.then(|| World::new(&state_dir, &plan.log_dir));
-    let recorder = Rc::new(Recorder::new(notes, plan.replies.clone(), live, plan.log_dir.clone()));
+    let log_dir = plan.sample.log_dir();
+    let live = plan.live.then(|| World::new(&state_dir, &log_dir));
+    let recorder = Rc::new(Recorder::new(notes, plan.replies.clone(), live, log_dir.clone()));
     let script = Script {
         name: name.clone(),
         kind: ScriptKind::Hook,
         granted: None,
         settings: Value::Null,
         state_dir,
-        log_dir: plan.log_dir.clone(),
+        log_dir,
         host: "host".to_owned(),
         boot: "00000000000000aa".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::reply::{Answer, Reply, next};
+use super::reply::{Answer, Replies, Reply};
 use super::sample::BEGIN;
 use crate::hooks::api::secret::{Known, Secret};
 use crate::hooks::api::world::{World, http, secret};
@@ -39,7 +39,7 @@ pub struct Effect {
 pub struct Recorder {
     notes: Sender<Effect>,
     began: Instant,
-    replies: Vec<Reply>,
+    replies: Replies,
     live: Option<World>,
     log_dir: PathBuf,
     known: Known,
@@ -48,7 +48,7 @@ pub struct Recorder {
 impl Recorder {
     /// Within the rehearsal's runtime; with a world it happens for real.
     pub fn new(notes: Sender<Effect>, replies: Vec<Reply>, live: Option<World>, log_dir: PathBuf) -> Self {
-        Self { notes, began: clock::now(), replies, live, log_dir, known: Known::default() }
+        Self { notes, began: clock::now(), replies: Replies::new(replies), live, log_dir, known: Known::default() }
     }
 
     /// Since the beginning.
@@ -146,7 +146,7 @@ impl Effects for Recorder {
             let data = json!({"method": request.method, "url": request.url, "headers": request.headers, "body": sent});
             let answer = match &self.live {
                 Some(world) => world.http(request).await,
-                None => next(&self.replies, &request.method, &whom).http(&whom),
+                None => self.replies.next(&request.method, &whom).http(&whom),
             };
             let outcome = outcome(&answer);
             let mut data = data;
@@ -163,7 +163,7 @@ impl Effects for Recorder {
             let data = json!({"cmd": request.argv});
             let done = match &self.live {
                 Some(world) => world.exec(request).await,
-                None => match next(&self.replies, "exec", &program) {
+                None => match self.replies.next("exec", &program) {
                     Answer::Code(code, _) => Ok(ExecResult { code: Some(i32::from(code)), ..ExecResult::default() }),
                     Answer::Refused => {
                         let message = format!("cannot run `{program}`: no such file or directory");

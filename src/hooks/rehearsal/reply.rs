@@ -11,8 +11,11 @@ pub struct Reply {
     method: String,
     whom: Glob,
     answers: Vec<Answer>,
-    next: Cell<usize>,
 }
+
+/// All replies of a rehearsal, each with how many of its answers were given.
+#[derive(Debug)]
+pub struct Replies(Vec<(Reply, Cell<usize>)>);
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +51,12 @@ impl Reply {
         if whom.is_empty() || !answers.iter().all(fits) {
             return Err(wrong());
         }
-        Ok(Self { method: method.to_owned(), whom: Glob::new(whom), answers, next: Cell::new(0) })
+        Ok(Self { method: method.to_owned(), whom: Glob::new(whom), answers })
     }
 
-    /// The next answer, where this is for whoever is asked.
-    fn next(&self, method: &str, whom: &str) -> Option<Answer> {
-        let is_exec = method == "exec";
-        let fits = self.method == method || (self.method == "*" && !is_exec);
-        if !fits || !self.whom.matches(whom) {
-            return None;
-        }
-        let at = self.next.get().min(self.answers.len() - 1);
-        self.next.set(at + 1);
-        self.answers.get(at).copied()
+    fn is_for(&self, method: &str, whom: &str) -> bool {
+        let fits = self.method == method || (self.method == "*" && method != "exec");
+        fits && self.whom.matches(whom)
     }
 }
 
@@ -75,10 +71,22 @@ fn answer(word: &str) -> Option<Answer> {
     }
 }
 
-/// The answer of the first reply that is meant; without one all is well.
-pub fn next(replies: &[Reply], method: &str, whom: &str) -> Answer {
-    let well = Answer::Code(if method == "exec" { 0 } else { 200 }, None);
-    replies.iter().find_map(|reply| reply.next(method, whom)).unwrap_or(well)
+impl Replies {
+    /// None of their answers was given yet.
+    pub fn new(replies: Vec<Reply>) -> Self {
+        Self(replies.into_iter().map(|reply| (reply, Cell::new(0))).collect())
+    }
+
+    /// The next answer of the first reply that is meant; without one all is well.
+    pub fn next(&self, method: &str, whom: &str) -> Answer {
+        let meant = self.0.iter().find(|(reply, _)| reply.is_for(method, whom));
+        let next = meant.and_then(|(reply, given)| {
+            let at = given.get().min(reply.answers.len() - 1);
+            given.set(at + 1);
+            reply.answers.get(at).copied()
+        });
+        next.unwrap_or(Answer::Code(if method == "exec" { 0 } else { 200 }, None))
+    }
 }
 
 impl Answer {
@@ -106,10 +114,10 @@ mod tests {
 
     #[test]
     fn answers_come_in_order_and_the_last_one_stays() {
-        let replies: Vec<Reply> = ["POST a.b=503,429:7,200", "* unix:*=refused", "exec gzip=1,0"]
+        let replies = ["POST a.b=503,429:7,200", "* unix:*=refused", "exec gzip=1,0"]
             .into_iter()
-            .map(|text| Reply::parse(text).expect(text))
-            .collect();
+            .map(|text| Reply::parse(text).expect(text));
+        let replies = Replies::new(replies.collect());
         for (method, whom, wanted) in [
             ("POST", "a.b", Answer::Code(503, None)),
             ("GET", "a.b", Answer::Code(200, None)),
@@ -122,7 +130,7 @@ mod tests {
             ("exec", "gzip", Answer::Code(0, None)),
             ("exec", "true", Answer::Code(0, None)),
         ] {
-            assert_eq!(next(&replies, method, whom), wanted, "{method} {whom}");
+            assert_eq!(replies.next(method, whom), wanted, "{method} {whom}");
         }
         let late = Answer::Code(429, Some(7)).http("a.b").expect("an answer");
         assert_eq!(late.headers, [("retry-after".to_owned(), "7".to_owned())]);

@@ -1,5 +1,6 @@
 //! Made-up events, from the catalog's samples.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -43,6 +44,14 @@ impl Sample {
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.service.as_deref().or(self.of.of_service.then_some("web"))
+    }
+
+    /// Where the logs are said to be: where the event says that one is, else where root has them.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        let event = self.event(1, Duration::ZERO);
+        let named = event["data"]["path"].as_str().and_then(|path| Path::new(path).parent());
+        named.filter(|dir| dir.is_absolute()).unwrap_or(Path::new("/var/log/section3")).to_owned()
     }
 
     /// The number-th event, `at` after the beginning.

@@ -11,7 +11,6 @@ fn plan(file: PathBuf, event: &str, set: &[&str], replies: &[&str]) -> Plan {
         replies: replies.iter().map(|text| Reply::parse(text).expect("a reply")).collect(),
         live: false,
         seed: 1,
-        log_dir: PathBuf::from("/var/log/section3"),
     }
 }
 

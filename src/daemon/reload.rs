@@ -8,6 +8,7 @@ use super::orders::{Report, reload_line};
 use crate::config::{self, Problems};
 use crate::spec::Spec;
 use crate::supervision::reload::Change;
+use crate::sys::task;
 use crate::wire::event::Kind;
 use crate::wire::{Fault, FaultCode, ReloadReport, text};
 
@@ -24,14 +25,18 @@ impl Daemon {
         let path = self.config_path.clone();
         let file = path.display().to_string();
         let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let read = move || {
+                if let Some(exposure) = config::exposure(&path) {
+                    tracing::warn!("{exposure}");
+                }
                 let spec = config::load(&path, &|name| std::env::var(name).ok())?;
                 let catalogue = Catalogue::read(&spec.scripts);
                 Ok((spec, catalogue))
             };
-            let result =
-                tokio::task::spawn_blocking(read).await.unwrap_or_else(|fault| Err(Problems::internal(&file, fault.to_string())));
+            let result = task::aside(read)
+                .await
+                .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));
             let _ = inbox.send(Letter::ConfigRead(Box::new(order), result)).await;
         });
     }

@@ -14,8 +14,10 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod readiness;
 mod readme;
+mod reexec;
 mod rehearsal;
 mod reload;
 mod root;
@@ -27,5 +29,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

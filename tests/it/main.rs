@@ -11,6 +11,8 @@ mod bundle;
 mod check;
 mod dependencies;
 mod health;
+#[cfg(feature = "hooks")]
+mod hook_host;
 mod launch;
 mod lifecycle;
 mod logs;

@@ -21,6 +21,7 @@ mod plugins;
 mod readiness;
 mod readme;
 mod reexec;
+mod rehearsal;
 mod reload;
 mod root;
 mod sidecars;

@@ -9,7 +9,9 @@ pub mod init;
 pub mod itself;
 pub mod manual;
 pub mod order;
+#[cfg(feature = "hooks")]
 pub mod plugin;
+pub mod rehearsal;
 pub mod reload;
 pub mod rotate;
 pub mod signal;

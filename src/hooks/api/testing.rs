@@ -139,7 +139,7 @@ impl Play {
             phase: Cell::new(Phase::Running),
         });
         let lua = Lua::new();
-        lua.set_app_data(super::Chance::seeded(1));
+        super::seed(1);
         let s3 = install(&lua, &script).expect("installed");
         lua.globals().set("s3", s3).expect("set");
         Self { stage, script, lua }

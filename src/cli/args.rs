@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::verb::plugin::Plugin;
+use super::verb::completions::Shell;
 use super::{exit, hook};
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
@@ -312,7 +313,7 @@ pub struct Update {
 #[derive(Group, Debug)]
 pub struct Completions {
     /// Shell
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
 }
 
 #[derive(Group, Debug)]

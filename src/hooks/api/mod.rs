@@ -23,13 +23,14 @@ mod services;
 mod text;
 pub mod world;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use mlua::{Lua, Table};
 use tokio::sync::Semaphore;
 
 use super::script::Script;
-pub use http::Chance;
+use http::Chance;
 use permits::Permits;
 use secret::Known;
 
@@ -46,6 +47,16 @@ struct Shared {
     chance: Chance,
 }
 
+thread_local! {
+    /// For a rehearsal, which has a thread of its own.
+    static SEED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Makes what is random in the scripts of this thread the same each time.
+pub fn seed(seed: u64) {
+    SEED.set(Some(seed));
+}
+
 /// Builds the table for one script.
 ///
 /// # Errors
@@ -59,8 +70,7 @@ pub fn install(lua: &Lua, script: &Rc<Script>) -> mlua::Result<Table> {
         known,
         permits: Rc::new(Permits::of(script)),
         requests: Rc::new(Semaphore::new(REQUESTS)),
-        // Whoever wants the same each time has put a seed there before.
-        chance: lua.app_data_ref::<Chance>().map_or_else(Chance::default, |chance| chance.clone()),
+        chance: SEED.get().map_or_else(Chance::default, Chance::seeded),
     };
     let s3 = lua.create_table()?;
     fault::install(lua)?;

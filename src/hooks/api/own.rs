@@ -48,12 +48,13 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     plain(lua, s3, "secret", move |lua, args| {
         let name = args.text(0);
         own.permits.require(lua, "secret", &Permission::Secret(name.clone()))?;
-        let Some(source) = own.script.secrets.get(&name) else {
+        let source = own.script.secrets.get(&name).cloned().or_else(|| own.script.effects.unnamed_secret(&name));
+        let Some(source) = source else {
             let names = || own.script.secrets.keys().map(String::as_str);
             let meant = nearest(&name, names()).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
             return Err(args.misuse(lua, format!("`secrets:` of the config has no `{name}`{meant}")));
         };
-        let text = own.script.effects.secret(&name, source).map_err(|fault| args.misuse(lua, fault.message))?;
+        let text = own.script.effects.secret(&name, &source).map_err(|fault| args.misuse(lua, fault.message))?;
         let secret = Secret::new(text.into_bytes());
         own.known.add(&secret);
         Ok(secret)

@@ -18,7 +18,8 @@ fn a_tree_over_its_memory_limit_is_restarted() {
     assert_eq!((over["data"]["service"].as_str(), over["data"]["metric"].as_str()), (Some("a"), Some("memory")), "{over}");
     assert_eq!((over["data"]["state"].as_str(), over["data"]["action"].as_str()), (Some("over"), Some("restart")), "{over}");
     assert!(over["data"]["value"].as_u64() > Some(40 << 20), "{over}");
-    let again = daemon.events().until_that("the second start of a", |e| e["type"] == "start" && e["service"] == "a" && e["run"] == 2);
+    let again =
+        daemon.events().until_that("the second start of a", |e| e["type"] == "start" && e["service"] == "a" && e["run"] == 2);
     assert_eq!((again["data"]["reason"].as_str(), again["actor"].as_str()), (Some("hook"), Some("plugin:resguard")), "{again}");
     let usage = x(&daemon, &["resguard", "usage"]);
     let b = usage.as_array().expect("a list").iter().find(|service| service["name"] == "b").expect("b").clone();

@@ -87,7 +87,7 @@ impl Receiver {
 
     /// The next request that is wanted; the others are passed over.
     #[track_caller]
-    pub fn until(&self, wanted: impl Fn(&Request) -> bool) -> Request {
+    pub fn until(&self, mut wanted: impl FnMut(&Request) -> bool) -> Request {
         let mut seen = Vec::new();
         loop {
             match self.requests.recv_timeout(LIMIT) {

@@ -59,6 +59,23 @@ end
 -- host ends is told by the next one.
 local open = joined(s3.kv.get("sending") or nothing(), s3.kv.get("open") or nothing())
 
+-- Kept at once, and in a storm once a second.
+local kept_at, is_keeping = -math.huge, false
+
+local function keep()
+  local now = s3.mono()
+  if now - kept_at >= 1 then
+    kept_at = now
+    s3.kv.set("open", open)
+  elseif not is_keeping then
+    is_keeping = true
+    s3.after(1, function()
+      is_keeping = false
+      keep()
+    end)
+  end
+end
+
 local function why_of(data)
   if data.message then return data.message end
   if data.oom then return "out of memory (" .. (data.signal or "SIGKILL") .. ")" end
@@ -77,12 +94,12 @@ local function note(event)
   if not event.service then
     local what = data.errors and data.errors[1] or why_of(data) or ""
     if #open.others < NAMED then open.others[#open.others + 1] = plain(event.type .. ": " .. tostring(what), 300) end
-    return s3.kv.set("open", open)
+    return keep()
   end
   if event.type == "crash" then open.crashes = open.crashes + count end
   local row = open.services[event.service]
   if not row then
-    if open.kept >= KEPT then return s3.kv.set("open", open) end
+    if open.kept >= KEPT then return keep() end
     row = { crashes = 0, since = now }
     open.services[event.service], open.kept = row, open.kept + 1
   end
@@ -96,7 +113,7 @@ local function note(event)
     row.lines = {}
     for at = math.max(1, #tail - (open.kept <= NAMED and LINES or 1) + 1), #tail do row.lines[#row.lines + 1] = plain(tail[at], LINE) end
   end
-  s3.kv.set("open", open)
+  keep()
 end
 
 local WORD = {
@@ -120,9 +137,14 @@ local function next_of(view)
   return "nothing, it is " .. view.state
 end
 
+-- As many names as fit into so many bytes.
 local function listed(names, most)
-  local shown = table.concat(names, ", ", 1, math.min(#names, most))
-  return #names > most and ("%s and %d more"):format(shown, #names - most) or shown
+  local shown = names[1]
+  for at = 2, #names do
+    if #shown + 2 + #names[at] > most then return ("%s and %d more"):format(shown, #names - at + 1) end
+    shown = shown .. ", " .. names[at]
+  end
+  return shown
 end
 
 local function how_long(seconds) return s3.text.human_ms(math.max(0, seconds) // 1 * 1000) end
@@ -159,7 +181,7 @@ local function compose(batch, most)
   if unknown then
     head[#head + 1] = "still down: not known, " .. unknown
   elseif #down > 0 then
-    head[#head + 1] = ("still down (%d): %s"):format(#down, listed(down, 40))
+    head[#head + 1] = ("still down (%d): %s"):format(#down, listed(down, most // 3))
   else
     head[#head + 1] = "nothing is down now"
   end

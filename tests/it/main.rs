@@ -18,6 +18,7 @@ mod packaging;
 mod readiness;
 mod readme;
 mod reexec;
+mod rehearsal;
 mod reload;
 mod root;
 mod sidecars;

@@ -149,7 +149,7 @@ pub static FUNCTIONS: [Function; 62] = [
     plain("log.error", LOG_LINE, "", "A line of section3.log"),
     plain(
         "json.encode",
-        &[arg("value", Kind::Any)],
+        &[opt("value", Kind::Any)],
         "string",
         "A list is a table with keys 1 to n; an empty table is an object; secrets are \"[secret]\"",
     ),

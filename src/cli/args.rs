@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
+use super::verb::plugin::Plugin;
 use super::verb::completions::Shell;
 use super::{exit, hook};
 use crate::value::duration;
@@ -112,6 +113,9 @@ pub enum Verb {
     /// Without a command it lists those of the plugin, without a plugin those of all.
     #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
     X(hook::Call),
+    /// See, check and write plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -345,6 +349,7 @@ impl Args {
             | Verb::Emit(_)
             | Verb::X(_) => (false, true),
             Verb::Hook(asked) => (false, asked.verb.needs_supervisor()),
+            Verb::Plugin(plugin) => (true, plugin.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

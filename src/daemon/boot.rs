@@ -85,6 +85,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         restrictions.push("/proc cannot be read: processes that leave their group are not found".to_owned());
     }
     restrictions.extend(ignored_names(&spec));
+    restrictions.extend(spec.scripts.withheld.iter().map(ToString::to_string));
     restrictions.extend(config::exposure(&config_path));
 
     let surroundings = Surroundings {

@@ -10,7 +10,7 @@ use crate::spec::Spec;
 use crate::supervision::reload::Change;
 use crate::sys::task;
 use crate::wire::event::Kind;
-use crate::wire::{Fault, FaultCode, ReloadReport, text};
+use crate::wire::{Fault, FaultCode, ReloadReport, ReloadResult, text};
 
 impl Daemon {
     /// Begins to read the config. One reload at a time.
@@ -76,7 +76,8 @@ impl Daemon {
         });
         let scripts = self.hooks.plan(catalogue);
         let scripts = scripts.iter().map(|(name, change)| super::hooks::line(name, *change, false));
-        let report = ReloadReport { dry_run: true, services: lines.chain(scripts).collect(), notes: Vec::new() };
+        let report =
+            ReloadReport { dry_run: true, services: lines.chain(scripts).chain(withheld(spec)).collect(), notes: Vec::new() };
         if let Some(answer) = order.answer {
             answer.finish(&report, || text::reload(&report));
         }
@@ -120,6 +121,10 @@ impl Daemon {
             }
             lines.push(line);
         }
+        for line in withheld(spec) {
+            tracing::warn!("{}", line.done);
+            lines.push(line);
+        }
         self.orders.enter(number, order.answer, open, Report::Reload(lines));
         let settings = self.supervisor.settings();
         self.pump.console(settings.console);
@@ -127,6 +132,16 @@ impl Daemon {
             self.pump.limits(crate::log::LogId::OWN, settings.log);
         }
     }
+}
+
+/// A line for each plugin that wants more than it is allowed: it failed, and says what to write.
+fn withheld(spec: &Spec) -> impl Iterator<Item = ReloadResult> + '_ {
+    spec.scripts.withheld.iter().map(|plugin| ReloadResult {
+        name: format!("plugin {}", plugin.name),
+        change: crate::wire::Change::Unchanged,
+        done: plugin.to_string(),
+        ok: false,
+    })
 }
 
 fn refuse(order: ReloadOrder, code: FaultCode, message: &str) {

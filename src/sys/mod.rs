@@ -18,6 +18,7 @@ pub mod reserve;
 pub mod signals;
 pub mod spawn;
 pub mod task;
+pub mod usage;
 pub mod wait;
 pub mod wake;
 pub mod watch;

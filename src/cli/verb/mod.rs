@@ -10,6 +10,7 @@ pub mod itself;
 pub mod manual;
 pub mod order;
 #[cfg(feature = "hooks")]
+pub mod plugin;
 pub mod rehearsal;
 pub mod reload;
 pub mod rotate;

@@ -31,7 +31,10 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     })?;
     let known = shared.known.clone();
     fallible(lua, s3, "crypto.base64_decode", move |lua, args| {
-        decoded(lua, &args, from_base64(args.secretable(0).reveal()), "Base64", &known)
+        let (text, prefix) = (args.secretable(0), args.text(1));
+        let coded = text.reveal();
+        let coded = coded.strip_prefix(prefix.as_bytes()).unwrap_or(coded);
+        decoded(lua, &args, from_base64(coded), "Base64", &known)
     })?;
     let known = shared.known.clone();
     fallible(lua, s3, "crypto.hex_decode", move |lua, args| {
@@ -154,6 +157,10 @@ mod tests {
             assert_eq!(eval::<String>(&format!("return s3.crypto.base64_decode('{bare}')")), plain);
         }
         assert!(eval::<bool>("return s3.crypto.base64_decode('_-8=') == s3.crypto.base64_decode('/+8=')"));
+        // The keys of webhooks come as `whsec_...`.
+        for text in ["whsec_Zm9v", "Zm9v"] {
+            assert_eq!(eval::<String>(&format!("return s3.crypto.base64_decode('{text}', 'whsec_')")), "foo");
+        }
         assert_eq!(eval::<String>("return s3.crypto.hex('\\0\\xffA')"), "00ff41");
         assert!(eval::<bool>("return s3.crypto.hex_decode('00FF41') == '\\0\\xffA'"));
         for bad in ["base64_decode('a')", "base64_decode('Zg=')", "base64_decode('Z*==')", "hex_decode('0')", "hex_decode('0g')"]

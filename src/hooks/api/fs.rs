@@ -130,5 +130,6 @@ fn told(lua: &Lua, entry: Entry) -> mlua::Result<Value> {
     table.raw_set("kind", entry.kind)?;
     table.raw_set("size", entry.size)?;
     table.raw_set("mtime", entry.mtime)?;
+    table.raw_set("inode", entry.inode)?;
     table.into_lua(lua)
 }

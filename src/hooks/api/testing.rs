@@ -63,7 +63,7 @@ impl Effects for Stage {
     }
 
     fn http(&self, request: HttpRequest) -> Local<'_, Result<HttpResponse, IoFault>> {
-        let at = (tokio::time::Instant::now() - self.began).as_millis();
+        let at = (crate::hooks::clock::now() - self.began).as_millis();
         self.tell(format!("{at} {} {}", request.method, request.url));
         self.requests.borrow_mut().push(request);
         let answer = self.answers.borrow_mut().pop_front().unwrap_or_else(|| answer(200, &[], ""));
@@ -97,7 +97,7 @@ impl Effects for Stage {
     }
 
     fn wall(&self) -> SystemTime {
-        let since = tokio::time::Instant::now() - self.began;
+        let since = crate::hooks::clock::now() - self.began;
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.wall.get()) + since
     }
 }
@@ -121,7 +121,7 @@ impl Play {
             execs: RefCell::default(),
             wall: Cell::new(1_767_225_600),
             roots: roots.clone(),
-            began: tokio::time::Instant::now(),
+            began: crate::hooks::clock::now(),
         });
         let secret = |name: &str| (name.to_owned(), SecretSource::Env(name.to_owned()));
         let script = Rc::new(Script {

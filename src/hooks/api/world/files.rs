@@ -43,6 +43,8 @@ pub struct Entry {
     pub size: u64,
     /// Seconds since 1970.
     pub mtime: f64,
+    /// What stays the same when it is renamed or linked.
+    pub inode: u64,
 }
 
 /// The file in which a script's `kv` is: beside the script's own folder, so that no script writes it by hand.
@@ -325,7 +327,7 @@ fn size(stat: &FileStat) -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "exact for the next 200 million years")]
 fn entry(path: PathBuf, name: String, stat: &FileStat) -> Entry {
     let mtime = stat.st_mtime as f64 + stat.st_mtime_nsec as f64 / 1e9;
-    Entry { name, path, kind: kind(stat), size: size(stat), mtime }
+    Entry { name, path, kind: kind(stat), size: size(stat), mtime, inode: stat.st_ino }
 }
 
 fn fault(path: &Path, errno: Errno) -> IoFault {

@@ -68,6 +68,13 @@ impl<'a> Call<'a> {
     pub fn receive(&mut self) -> Result<Reply, Fault> {
         loop {
             match self.frame() {
+                // It was not begun, or what was begun of it is gone with the program that began it.
+                Ok(Reply::Fault(fault))
+                    if fault.code == FaultCode::Replaced && !self.answered && !self.repeated && may_be_repeated(self.request) =>
+                {
+                    self.repeated = true;
+                    self.frames = ask(self.places, self.request, self.patience)?;
+                }
                 Ok(reply) => {
                     self.answered = true;
                     return Ok(reply);
@@ -142,7 +149,13 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
 /// Whether doing it twice is the same as doing it once.
 const fn may_be_repeated(request: &Request) -> bool {
     match request {
-        Request::Restart(_) | Request::Reexec | Request::Signal { .. } | Request::Rotate { .. } | Request::Updated(_) => false,
+        Request::Restart(_)
+        | Request::Reexec
+        | Request::Updated(_)
+        | Request::Signal { .. }
+        | Request::Rotate { .. }
+        | Request::Emit { .. }
+        | Request::Plugin(crate::wire::request::PluginCall { command: Some(_), .. }) => false,
         Request::Reload { apply, dry_run } => *dry_run || !*apply,
         Request::Status { .. }
         | Request::Start(_)
@@ -150,6 +163,8 @@ const fn may_be_repeated(request: &Request) -> bool {
         | Request::Tail { .. }
         | Request::Wait { .. }
         | Request::Events { .. }
+        | Request::Hook(_)
+        | Request::Plugin(_)
         | Request::Version => true,
     }
 }

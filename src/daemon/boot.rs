@@ -106,6 +106,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let code = local.block_on(&runtime, async move {
         let listener = occupancy.listen().map_err(|refusal| failed(refusal.into_message()))?;
         let mut daemon = Daemon::new(super::event_loop::Parts {
+            catalogue: super::hooks::Catalogue::read(&spec.scripts),
             spec,
             config_path,
             log_dir,

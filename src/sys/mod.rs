@@ -7,6 +7,7 @@ mod backtrace;
 pub mod child;
 pub mod clock;
 pub mod epoll;
+pub mod inherited;
 pub mod init;
 pub mod logfile;
 pub mod outlet;

@@ -14,8 +14,10 @@ mod health;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
 mod readiness;
 mod readme;
+mod reexec;
 mod reload;
 mod root;
 mod sidecars;
@@ -26,5 +28,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

@@ -4,6 +4,7 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod events;
+pub mod hook;
 pub mod init;
 pub mod itself;
 pub mod manual;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::exit;
+use super::verb::completions::Shell;
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
 use crate::wire::{Fault, FaultCode};
@@ -295,7 +296,7 @@ pub struct Update {
 #[derive(Group, Debug)]
 pub struct Completions {
     /// Shell
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
 }
 
 #[derive(Group, Debug)]

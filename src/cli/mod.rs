@@ -85,7 +85,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
             #[cfg(feature = "update")]
             SelfVerb::Rollback => verb::itself::rollback::run(context)?,
         },
-        Verb::Completions(asked) => verb::manual::completions(context.out, asked.shell, Args::command())?,
+        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::command())?,
         Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
     };
     Ok(Next::Exit(code))

@@ -137,7 +137,13 @@ fn exit_codes() {
 
 #[test]
 fn generated_pages_are_there() {
-    for (line, part) in [("completions bash", "_section3()"), ("man", ".TH section3"), ("man status", ".TH section3-status")] {
+    for (line, part) in [
+        ("completions bash", "_section3()"),
+        ("completions zsh", "#compdef section3"),
+        ("completions fish", "complete -c section3"),
+        ("man", ".TH section3"),
+        ("man status", ".TH section3-status"),
+    ] {
         let (mut out, stdout, _) = out::testing::sheets(false);
         assert!(matches!(carry_out(parse(line).unwrap(), &mut out), Ok(Next::Exit(exit::DONE))));
         assert!(stdout.text().contains(part), "{line}");

@@ -7,6 +7,7 @@ use super::orders::{Report, reload_line};
 use crate::config::{self, Problems};
 use crate::spec::Spec;
 use crate::supervision::reload::Change;
+use crate::sys::task;
 use crate::wire::event::Kind;
 use crate::wire::{Fault, FaultCode, ReloadReport, text};
 
@@ -23,10 +24,16 @@ impl Daemon {
         let path = self.config_path.clone();
         let file = path.display().to_string();
         let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
-            let read = move || config::load(&path, &|name| std::env::var(name).ok());
-            let result =
-                tokio::task::spawn_blocking(read).await.unwrap_or_else(|fault| Err(Problems::internal(&file, fault.to_string())));
+        task::begin(async move {
+            let read = move || {
+                if let Some(exposure) = config::exposure(&path) {
+                    tracing::warn!("{exposure}");
+                }
+                config::load(&path, &|name| std::env::var(name).ok())
+            };
+            let result = task::aside(read)
+                .await
+                .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));
             let _ = inbox.send(Letter::ConfigRead(Box::new(order), result)).await;
         });
     }

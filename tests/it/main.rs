@@ -17,6 +17,7 @@ mod logs;
 mod packaging;
 mod readiness;
 mod readme;
+mod reexec;
 mod reload;
 mod root;
 mod sidecars;

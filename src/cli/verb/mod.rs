@@ -1,6 +1,7 @@
 //! One file a command: arguments in, a request out, its answer printed.
 
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod events;
 pub mod init;

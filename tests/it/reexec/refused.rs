@@ -83,7 +83,7 @@ fn what_is_on_disk_cannot_take_over() {
 
 #[test]
 fn a_program_that_does_not_answer_holds_up_nobody() {
-    let mut daemon = replaceable(CONFIG).start();
+    let daemon = replaceable(CONFIG).start();
     let place = place(&daemon);
     let marker = daemon.path("pid");
     install(&place, &script(&format!("echo $$ > '{0}.new' && mv '{0}.new' '{0}'; exec sleep 1000", marker.display())));

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
-use super::exit;
+use super::verb::plugin::Plugin;
 use super::verb::completions::Shell;
+use super::{exit, hook};
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
 use crate::wire::{Fault, FaultCode};
@@ -99,6 +100,22 @@ pub enum Verb {
     /// Rotate logs now
     #[command(verbatim_doc_comment, after_help = after("section3 rotate web"))]
     Rotate(Rotate),
+    /// Show hooks and plugins, switch them off and on
+    #[command(verbatim_doc_comment, subcommand_value_name = "COMMAND", after_help = after("section3 hook list --json"))]
+    Hook(hook::Asked),
+    /// Bring an event about, for hooks and whoever else listens
+    ///
+    /// The event is custom.NAME. A value that is a number, true or false is one; everything else is text. At most 16 KiB.
+    #[command(verbatim_doc_comment, after_help = after("section3 emit deploy version=1.4.2 canary=true"))]
+    Emit(hook::Emit),
+    /// Call a command of a plugin
+    ///
+    /// Without a command it lists those of the plugin, without a plugin those of all.
+    #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
+    X(hook::Call),
+    /// See, check and write plugins
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -328,7 +345,11 @@ impl Args {
             | Verb::Wait(_)
             | Verb::Events(_)
             | Verb::Signal(_)
-            | Verb::Rotate(_) => (false, true),
+            | Verb::Rotate(_)
+            | Verb::Emit(_)
+            | Verb::X(_) => (false, true),
+            Verb::Hook(asked) => (false, asked.verb.needs_supervisor()),
+            Verb::Plugin(plugin) => (true, plugin.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

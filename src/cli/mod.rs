@@ -3,6 +3,7 @@
 
 mod args;
 pub mod exit;
+mod hook;
 mod out;
 mod verb;
 
@@ -74,6 +75,10 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Events(asked) => verb::events::run(context, &asked)?,
         Verb::Signal(asked) => verb::signal::run(context, &asked)?,
         Verb::Rotate(asked) => verb::rotate::run(context, &asked)?,
+        Verb::Hook(asked) => verb::hook::run(context, asked.verb)?,
+        Verb::Emit(asked) => verb::hook::emit(context, &asked)?,
+        Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
+        Verb::Plugin(asked) => verb::plugin::run(context, &around.config(config), &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),

@@ -38,6 +38,10 @@ fn command_lines_that_are_understood() {
         "--config x.yml check",
         "init",
         "demo",
+        #[cfg(feature = "hooks")]
+        "hook test x.lua --event crash --service web --set data.code=1 --set severity=error --repeat 5 --every 2s --live --seed 7 --json",
+        #[cfg(feature = "hooks")]
+        "hook types --out section3.d.lua",
         "completions zsh",
         "man",
         "man status",

@@ -149,7 +149,13 @@ pub fn call_for<T: serde::de::DeserializeOwned>(
 /// Whether doing it twice is the same as doing it once.
 const fn may_be_repeated(request: &Request) -> bool {
     match request {
-        Request::Restart(_) | Request::Reexec | Request::Signal { .. } | Request::Rotate { .. } | Request::Updated(_) => false,
+        Request::Restart(_)
+        | Request::Reexec
+        | Request::Updated(_)
+        | Request::Signal { .. }
+        | Request::Rotate { .. }
+        | Request::Emit { .. }
+        | Request::Plugin(crate::wire::request::PluginCall { command: Some(_), .. }) => false,
         Request::Reload { apply, dry_run } => *dry_run || !*apply,
         Request::Status { .. }
         | Request::Start(_)
@@ -157,6 +163,8 @@ const fn may_be_repeated(request: &Request) -> bool {
         | Request::Tail { .. }
         | Request::Wait { .. }
         | Request::Events { .. }
+        | Request::Hook(_)
+        | Request::Plugin(_)
         | Request::Version => true,
     }
 }

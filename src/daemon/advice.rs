@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use super::clock::Now;
 use super::event_loop::Daemon;
+use super::hooks::Asker;
+use crate::hooks::frame;
 use crate::supervision::advice::{Judged, judge};
 use crate::supervision::{Advice, Fact, Question, ServiceId};
 use crate::value::duration::Human;
@@ -21,10 +23,6 @@ pub type Answer = Result<Option<Verdict>, String>;
 /// Stands for one script's part in one question; never given again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AskId(pub u64);
-
-/// There is nobody who could be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NoHost;
 
 /// The questions that are open: at most one a service, each with as many parts as the service names scripts.
 #[derive(Debug, Default)]
@@ -131,26 +129,23 @@ impl Daemon {
             self.supervisor.learn(id, question.run, fact, now.moment);
             return;
         }
-        let scripts = names.iter().map(|name| Self::script(name)).collect();
-        let case = question.case.clone();
+        let scripts = names.iter().map(|name| self.hooks.actor(name)).collect();
+        let (case, limit) = (question.case.clone(), question.deadline.since(now.moment));
         let (asks, older) = self.questions.open(id, question, scripts);
         self.conclude_questions(older, now);
         for (ask, name) in asks.into_iter().zip(&names) {
-            if let Err(NoHost) = self.ask_script(ask, name, &case) {
-                self.answered(ask, Err("no hook host runs".to_owned()), now);
-            }
+            self.ask_script(ask, name, &case, limit, now);
         }
     }
 
-    /// Who a name in `decisions` is.
-    fn script(name: &str) -> Actor {
-        Actor::Hook(name.into())
-    }
-
     /// Sends one script its part of a question. Its answer comes to [`Daemon::answered`], at whatever time.
-    #[allow(clippy::unused_self, reason = "the host is the daemon's")]
-    fn ask_script(&mut self, _ask: AskId, _script: &str, _case: &Case) -> Result<(), NoHost> {
-        Err(NoHost)
+    fn ask_script(&mut self, ask: AskId, script: &str, case: &Case, limit: Duration, now: Now) {
+        if !self.hooks.decides(script, case.point.word(), &case.service) {
+            return self.answered(ask, Ok(None), now);
+        }
+        let subject = serde_json::to_value(case).unwrap_or_default();
+        let question = frame::Question::Decide { point: case.point.word().to_owned(), subject };
+        self.ask(script, question, limit, Asker::Decision(ask, case.point), now);
     }
 
     /// A script has answered, or cannot.

@@ -85,6 +85,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         restrictions.push("/proc cannot be read: processes that leave their group are not found".to_owned());
     }
     restrictions.extend(ignored_names(&spec));
+    restrictions.extend(spec.scripts.withheld.iter().map(ToString::to_string));
     restrictions.extend(config::exposure(&config_path));
 
     let surroundings = Surroundings {
@@ -106,6 +107,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let code = local.block_on(&runtime, async move {
         let listener = occupancy.listen().map_err(|refusal| failed(refusal.into_message()))?;
         let mut daemon = Daemon::new(super::event_loop::Parts {
+            catalogue: super::hooks::Catalogue::read(&spec.scripts),
             spec,
             config_path,
             log_dir,

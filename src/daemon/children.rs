@@ -166,6 +166,12 @@ impl Children {
         );
     }
 
+    /// Whether this is a main process or an errand: no stranger.
+    #[must_use]
+    pub fn is_known(&self, pid: i32) -> bool {
+        self.leaders.contains_key(&pid) || self.errands.has(pid)
+    }
+
     /// The run of a service that has processes.
     #[must_use]
     pub fn get(&self, id: ServiceId) -> Option<&Child> {
@@ -274,8 +280,7 @@ impl Children {
             return;
         }
         for pid in process::children().unwrap_or_else(|| census.children()) {
-            let is_known = self.leaders.contains_key(&pid) || self.errands.has(pid) || self.strangers.contains_key(&pid);
-            if !is_known {
+            if !self.is_known(pid) && !self.strangers.contains_key(&pid) {
                 let owner = self.owner_of_stranger(pid);
                 self.strangers.insert(pid, owner);
             }

@@ -91,6 +91,9 @@ impl Daemon {
                 Ok(logs) => self.rotate(logs, answer),
                 Err(fault) => answer.refuse(&fault),
             },
+            Request::Hook(order) => self.hook_order(order, answer, now),
+            Request::Emit { name, data } => self.emit(&name, data, actor, answer, now),
+            Request::Plugin(call) => self.call_plugin(call, answer, now),
             Request::Reexec => {
                 self.begin_reexec(Asker { actor, answer: Some(answer) }, now);
             }

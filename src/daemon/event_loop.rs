@@ -19,6 +19,7 @@ use super::clock::{Now, wait_until};
 use super::executor::Backlog;
 use super::guard::guarded;
 use super::handover::{Asker, Handover};
+use super::hooks::{Catalogue, Hooks, Memory};
 use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
@@ -47,6 +48,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What the boot hands over.
 pub struct Parts {
     pub spec: Spec,
+    pub catalogue: Catalogue,
     pub config_path: PathBuf,
     pub log_dir: PathBuf,
     pub origin: Origin,
@@ -92,6 +94,7 @@ pub struct Daemon {
     pub(super) began: Moment,
     pub(super) null: Rc<OwnedFd>,
     pub(super) watches: Watches,
+    pub(super) hooks: Hooks,
     pub(super) inbox: mpsc::Sender<Letter>,
     /// A reload is under way; the one that came meanwhile by signal, to be done after it.
     pub(super) reloading: bool,
@@ -112,6 +115,8 @@ pub struct Daemon {
 impl Daemon {
     /// Must be called in a `LocalSet`.
     pub fn new(parts: Parts) -> Self {
+        // From the first event of this boot on.
+        let hooks = Hooks::new(parts.catalogue, parts.spec.scripts.secrets.clone(), 1, Memory::default());
         let Parts { spec, config_path, log_dir, origin, began, surroundings, restrictions, occupancy, pump, .. } = parts;
         let Parts { null, program, inbox, .. } = parts;
         Self {
@@ -136,6 +141,7 @@ impl Daemon {
             began,
             null: Rc::new(null),
             watches: Watches::default(),
+            hooks,
             inbox,
             reloading: false,
             reload_again: None,
@@ -163,7 +169,8 @@ impl Daemon {
         let mut now = Now::read();
         let code = loop {
             guarded(|| self.carry_out(now));
-            if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle()) {
+            guarded(|| self.feed_hooks(now));
+            if let Some(code) = self.supervisor.finished().filter(|_| self.backlog.is_idle() && self.hooks.is_over(now.moment)) {
                 break code;
             }
             let due = self.next_deadline();
@@ -208,10 +215,11 @@ impl Daemon {
             self.open_log(id, &spec);
         }
         self.supervisor.boot(now.moment);
+        self.look_after_hooks(now);
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        let own = [self.orphan_notice_at, self.handover.deadline()];
+        let own = [self.orphan_notice_at, self.handover.deadline(), self.hooks.deadline()];
         [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline()].into_iter().chain(own).flatten().min()
     }
 
@@ -230,6 +238,7 @@ impl Daemon {
         if self.backlog.unreaped {
             self.reap(now);
         }
+        self.look_after_hooks(now);
         self.expire_questions(now);
         self.supervisor.tick(now.moment);
         self.tick(now);
@@ -244,6 +253,8 @@ impl Daemon {
             Letter::Log(report) => self.log_reported(report, now),
             Letter::Rehearsed(outcome) => self.rehearsed(outcome, now),
             Letter::ConfigRead(order, result) => self.reload_read(*order, result, now),
+            Letter::Host(note) => self.host_noted(note, now),
+            Letter::Inquiry(inquiry) => self.inquired(inquiry, now),
         }
     }
 
@@ -272,6 +283,7 @@ impl Daemon {
         if std::mem::replace(&mut self.asked_to_stop, true) {
             tracing::warn!("{signal} again: killing everything now");
             self.supervisor.kill_all(now.moment);
+            self.kill_host();
         } else {
             self.supervisor.shut_down(signal.to_string(), Actor::Signal(signal), now.moment);
         }
@@ -318,6 +330,7 @@ impl Daemon {
                     self.carry_out(now);
                 }
                 None if self.children.errands.ended(zombie) => {}
+                None if self.hooks.is_host(zombie.pid) => self.host_ended(zombie, now),
                 None => self.orphans += 1,
             }
             self.children.reap(zombie);

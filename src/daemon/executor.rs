@@ -14,7 +14,9 @@ use super::clock::Now;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
 use super::recipe::{self, Materials};
+use super::ring::Led;
 use super::sentence;
+use crate::hooks::delivery::Past;
 use crate::log::{LogId, Report};
 use crate::spec;
 use crate::supervision::{Action, Effect, Fact, Remains, ServiceId};
@@ -132,7 +134,19 @@ impl Daemon {
 
     /// Gives an event its place, keeps it, and tells everybody.
     pub(super) fn tell(&mut self, about: Option<(ServiceId, ServiceName, Run)>, kind: Kind, actor: Actor, now: Now) {
-        let event = self.ring.push(about, actor, kind, now.moment, now.wall);
+        self.tell_led(about, kind, actor, None, now);
+    }
+
+    /// As [`Daemon::tell`], of something that follows from another event than its service's last one.
+    pub(super) fn tell_led(
+        &mut self,
+        about: Option<(ServiceId, ServiceName, Run)>,
+        kind: Kind,
+        actor: Actor,
+        led: Option<Led>,
+        now: Now,
+    ) {
+        let event = self.ring.push(about, actor, kind, led, now.moment, now.wall);
         let severity = event.kind.severity();
         if let Some(text) = sentence::of(&event) {
             match severity {
@@ -142,6 +156,7 @@ impl Daemon {
             }
         }
         self.subscribers.publish(&event);
+        self.hooks.told(&event, self.ring.first());
     }
 
     // Launching

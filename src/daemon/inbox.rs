@@ -3,6 +3,7 @@
 use crate::config::Problems;
 use crate::control::server::{Answer, Call};
 use crate::daemon::handover::Rehearsed;
+use crate::daemon::hooks::{Catalogue, HostNote, Inquiry};
 use crate::daemon::recipe::Materials;
 use crate::daemon::watch::Finding;
 use crate::log::Report;
@@ -31,7 +32,11 @@ pub enum Letter {
     /// The program on disk was tried on a copy of the state.
     Rehearsed(Result<Rehearsed, String>),
     /// The config was read for a reload.
-    ConfigRead(Box<ReloadOrder>, Result<Spec, Problems>),
+    ConfigRead(Box<ReloadOrder>, Result<(Spec, Catalogue), Problems>),
+    /// Something about the hook host.
+    Host(HostNote),
+    /// A task has a question to a script.
+    Inquiry(Inquiry),
 }
 
 /// What a reload is to do.

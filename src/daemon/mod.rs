@@ -12,6 +12,7 @@ mod event_loop;
 mod executor;
 mod guard;
 mod handover;
+mod hooks;
 mod inbox;
 mod occupancy;
 mod orders;
@@ -21,6 +22,8 @@ mod reload;
 mod ring;
 mod sentence;
 mod streams;
+mod task;
+mod usage;
 mod view;
 mod watch;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::event_loop::Daemon;
 use crate::control::server::Answer;
@@ -30,6 +31,8 @@ struct Pending {
     answer: Option<Answer>,
     open: usize,
     report: Report,
+    /// The script that waits for the one line of it, in place of a client.
+    script: Option<oneshot::Sender<OrderResult>>,
 }
 
 /// What it will be told.
@@ -64,7 +67,9 @@ impl Orders {
     /// Everybody who waits, to be written down.
     #[must_use]
     pub fn rest(&self) -> OrdersRest {
-        let pending = self.pending.iter().map(|(number, pending)| {
+        // Scripts call again, from another host.
+        let of_clients = self.pending.iter().filter(|(_, pending)| pending.script.is_none());
+        let pending = of_clients.map(|(number, pending)| {
             let answer = pending.answer.as_ref().and_then(Answer::connection);
             (*number, answer, pending.open, pending.report.clone())
         });
@@ -84,7 +89,7 @@ impl Orders {
         orders.tickets = rest.tickets.into_iter().map(|(ticket, number, line)| (ticket, (number, line))).collect();
         for (number, connection, open, report) in rest.pending {
             let answer = connection.and_then(&mut answer);
-            orders.pending.insert(number, Pending { answer, open, report });
+            orders.pending.insert(number, Pending { answer, open, report, script: None });
         }
         for (connection, id, name, state) in rest.waits {
             orders.waits.extend(answer(connection).map(|answer| Wait { answer, id, name, state }));
@@ -115,12 +120,18 @@ impl Orders {
 
     /// Enters a report with `open` lines that are not known yet; answers at once where there are none.
     pub fn enter(&mut self, number: u64, answer: Option<Answer>, open: usize, report: Report) {
-        let pending = Pending { answer, open, report };
+        let pending = Pending { answer, open, report, script: None };
         if open == 0 {
             pending.finish();
         } else {
             self.pending.insert(number, pending);
         }
+    }
+
+    /// Enters the one order of a script; the other end of `script` is told how it came out.
+    pub fn enter_for_script(&mut self, number: u64, result: OrderResult, script: oneshot::Sender<OrderResult>) {
+        let report = Report::Orders("script", vec![result]);
+        self.pending.insert(number, Pending { answer: None, open: 1, report, script: Some(script) });
     }
 
     /// The outcome behind a ticket is known.
@@ -143,6 +154,21 @@ impl Orders {
         });
     }
 
+    /// A script that a reload brought is in force, or why it is not.
+    pub fn loaded(&mut self, ticket: Ticket, outcome: Result<String, String>) {
+        self.fill(ticket, |report, line| {
+            if let Report::Reload(results) = report
+                && let Some(result) = results.get_mut(line)
+            {
+                result.ok = outcome.is_ok();
+                result.done = match outcome {
+                    Ok(done) => done,
+                    Err(why) => format!("not loaded: {why}"),
+                };
+            }
+        });
+    }
+
     fn fill(&mut self, ticket: Ticket, fill: impl FnOnce(&mut Report, usize)) {
         let Some((number, line)) = self.tickets.remove(&ticket) else { return };
         let Some(pending) = self.pending.get_mut(&number) else { return };
@@ -159,7 +185,7 @@ impl Orders {
     pub fn clear_out(&mut self) -> Vec<Ticket> {
         self.waits.retain(|wait| !wait.answer.is_lost());
         let pending = &mut self.pending;
-        pending.retain(|_, pending| !pending.answer.as_ref().is_some_and(Answer::is_lost));
+        pending.retain(|_, pending| !pending.is_lost());
         let (kept, lost) = self.tickets.drain().partition(|(_, (number, _))| pending.contains_key(number));
         self.tickets = kept;
         lost.into_keys().collect()
@@ -167,8 +193,17 @@ impl Orders {
 }
 
 impl Pending {
+    /// Whether nobody waits for it any more. A reload by a signal has nobody from the start, and is told in the log.
+    fn is_lost(&self) -> bool {
+        self.script.as_ref().is_some_and(oneshot::Sender::is_closed) || self.answer.as_ref().is_some_and(Answer::is_lost)
+    }
+
     fn finish(self) {
         match self.report {
+            Report::Orders(_, services) if self.script.is_some() => {
+                // The host may be gone meanwhile.
+                let _ = self.script.zip(services.into_iter().next()).map(|(script, result)| script.send(result));
+            }
             Report::Orders(verb, services) => {
                 let report = OrderReport { services };
                 if let Some(answer) = self.answer {

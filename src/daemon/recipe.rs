@@ -198,6 +198,7 @@ pub fn recipe(
         oom_score_adj: definition.oom_score_adj.map(|score| text("oom_score_adj", score.to_string().as_bytes())).transpose()?,
         limits,
         identity: identity.map(|who| who.identity),
+        no_new_privileges: false,
     })
 }
 

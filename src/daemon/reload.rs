@@ -2,6 +2,7 @@
 
 use super::clock::Now;
 use super::event_loop::Daemon;
+use super::hooks::Catalogue;
 use super::inbox::{Letter, ReloadOrder};
 use super::orders::{Report, reload_line};
 use crate::config::{self, Problems};
@@ -9,7 +10,7 @@ use crate::spec::Spec;
 use crate::supervision::reload::Change;
 use crate::sys::task;
 use crate::wire::event::Kind;
-use crate::wire::{Fault, FaultCode, ReloadReport, text};
+use crate::wire::{Fault, FaultCode, ReloadReport, ReloadResult, text};
 
 impl Daemon {
     /// Begins to read the config. One reload at a time.
@@ -29,7 +30,9 @@ impl Daemon {
                 if let Some(exposure) = config::exposure(&path) {
                     tracing::warn!("{exposure}");
                 }
-                config::load(&path, &|name| std::env::var(name).ok())
+                let spec = config::load(&path, &|name| std::env::var(name).ok())?;
+                let catalogue = Catalogue::read(&spec.scripts);
+                Ok((spec, catalogue))
             };
             let result = task::aside(read)
                 .await
@@ -38,13 +41,13 @@ impl Daemon {
         });
     }
 
-    pub(super) fn reload_read(&mut self, order: ReloadOrder, result: Result<Spec, Problems>, now: Now) {
+    pub(super) fn reload_read(&mut self, order: ReloadOrder, result: Result<(Spec, Catalogue), Problems>, now: Now) {
         self.reloading = false;
         match result {
             // The shutdown began while the file was read.
             Ok(_) if self.supervisor.is_stopping() => refuse(order, FaultCode::ShuttingDown, "the supervisor is shutting down"),
-            Ok(spec) if order.dry_run => self.show_plan(order, &spec),
-            Ok(spec) => self.take_over(order, &spec, now),
+            Ok((spec, catalogue)) if order.dry_run => self.show_plan(order, &spec, &catalogue),
+            Ok((spec, catalogue)) => self.take_over(order, &spec, catalogue, now),
             Err(problems) => {
                 if !order.dry_run {
                     let errors = problems.problems.iter().map(ToString::to_string).collect();
@@ -66,18 +69,21 @@ impl Daemon {
         self.supervisor.id(name).and_then(|id| self.supervisor.service(id)).is_some_and(crate::supervision::Service::is_live)
     }
 
-    fn show_plan(&self, order: ReloadOrder, spec: &Spec) {
+    fn show_plan(&self, order: ReloadOrder, spec: &Spec, catalogue: &Catalogue) {
         let plan = self.supervisor.plan(spec);
         let lines = plan.iter().map(|(name, change)| {
             reload_line(name, *change, order.apply, self.is_live(name.as_str()), spec.settings.selects(name))
         });
-        let report = ReloadReport { dry_run: true, services: lines.collect(), notes: Vec::new() };
+        let scripts = self.hooks.plan(catalogue);
+        let scripts = scripts.iter().map(|(name, change)| super::hooks::line(name, *change, false));
+        let report =
+            ReloadReport { dry_run: true, services: lines.chain(scripts).chain(withheld(spec)).collect(), notes: Vec::new() };
         if let Some(answer) = order.answer {
             answer.finish(&report, || text::reload(&report));
         }
     }
 
-    fn take_over(&mut self, order: ReloadOrder, spec: &Spec, now: Now) {
+    fn take_over(&mut self, order: ReloadOrder, spec: &Spec, catalogue: Catalogue, now: Now) {
         let live: Vec<bool> = spec.services.iter().map(|service| self.is_live(service.name.as_str())).collect();
         let own_log = self.supervisor.settings().log;
         let number = self.orders.number();
@@ -107,6 +113,18 @@ impl Daemon {
                 spec.iter().for_each(|spec| self.open_log(id, spec));
             }
         }
+        let secrets = spec.scripts.secrets.clone();
+        for (line, ticket) in self.reload_hooks(catalogue, secrets, |daemon| daemon.orders.ticket(number, 0)) {
+            if let Some(ticket) = ticket {
+                self.orders.move_to(ticket, lines.len());
+                open += 1;
+            }
+            lines.push(line);
+        }
+        for line in withheld(spec) {
+            tracing::warn!("{}", line.done);
+            lines.push(line);
+        }
         self.orders.enter(number, order.answer, open, Report::Reload(lines));
         let settings = self.supervisor.settings();
         self.pump.console(settings.console);
@@ -114,6 +132,16 @@ impl Daemon {
             self.pump.limits(crate::log::LogId::OWN, settings.log);
         }
     }
+}
+
+/// A line for each plugin that wants more than it is allowed: it failed, and says what to write.
+fn withheld(spec: &Spec) -> impl Iterator<Item = ReloadResult> + '_ {
+    spec.scripts.withheld.iter().map(|plugin| ReloadResult {
+        name: format!("plugin {}", plugin.name),
+        change: crate::wire::Change::Unchanged,
+        done: plugin.to_string(),
+        ok: false,
+    })
 }
 
 fn refuse(order: ReloadOrder, code: FaultCode, message: &str) {

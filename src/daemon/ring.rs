@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::budget;
+use crate::hooks::delivery::Past;
 use crate::supervision::ServiceId;
 use crate::value::{Moment, Run, ServiceName, duration};
 use crate::wire::event::{Actor, Ending, Event, Kind, Origin, StartReason};
@@ -26,7 +28,33 @@ pub struct Ring {
     tails: VecDeque<(u64, usize)>,
     tail_bytes: usize,
     /// The last event of each service: what its next one follows from.
-    latest: HashMap<ServiceId, u64>,
+    latest: HashMap<ServiceId, Latest>,
+    /// What scripts ordered: the event that comes of it follows from theirs.
+    charges: HashMap<ServiceId, Charge>,
+}
+
+/// What an event follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Led {
+    /// The event before it.
+    pub cause: Option<u64>,
+    /// Actions of scripts in the chain.
+    pub depth: u8,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Latest {
+    seq: u64,
+    depth: u8,
+    /// When the last script in the chain acted. What happens long after it does not follow from it any more.
+    acted_at: Moment,
+}
+
+#[derive(Clone, Debug)]
+struct Charge {
+    actor: Actor,
+    led: Led,
+    at: Moment,
 }
 
 /// [`Ring`], written down.
@@ -35,7 +63,7 @@ pub struct RingRest {
     next_seq: u64,
     /// Oldest first; the last one has the number before `next_seq`.
     events: Vec<Saved>,
-    latest: Vec<(ServiceId, u64)>,
+    latest: Vec<(ServiceId, Latest)>,
 }
 
 /// An event, written down.
@@ -65,6 +93,7 @@ impl Ring {
             tails: VecDeque::new(),
             tail_bytes: 0,
             latest: HashMap::new(),
+            charges: HashMap::new(),
         }
     }
 
@@ -85,7 +114,7 @@ impl Ring {
         RingRest {
             next_seq: self.next_seq,
             events: self.events.iter().map(saved).collect(),
-            latest: self.latest.iter().map(|(id, seq)| (*id, *seq)).collect(),
+            latest: self.latest.iter().map(|(id, latest)| (*id, *latest)).collect(),
         }
     }
 
@@ -113,12 +142,43 @@ impl Ring {
         &self.origin
     }
 
-    /// Gives an event its place.
+    /// A script orders something of a service: what its actor brings about there, or at the services that it needs, follows
+    /// from `led`.
+    pub fn charge(&mut self, id: ServiceId, actor: Actor, led: Led, at: Moment) {
+        self.charges.retain(|_, charge| at.since(charge.at) < budget::WINDOW);
+        self.charges.insert(id, Charge { actor, led, at });
+    }
+
+    /// What an event of a service follows from.
+    fn led(&self, id: ServiceId, actor: &Actor, kind: &Kind, now: Moment) -> (Led, Moment) {
+        if matches!(actor, Actor::Hook(_) | Actor::Plugin(_)) {
+            let own = self.charges.get(&id).filter(|charge| charge.actor == *actor);
+            let newest = || self.charges.values().filter(|charge| charge.actor == *actor).max_by_key(|charge| charge.at);
+            let before = self.latest.get(&id).map(|latest| (latest.depth, latest.acted_at));
+            if let Some(Charge { led, at, .. }) = own.or_else(newest) {
+                // The first event of the order follows from the script's, the others from that one.
+                let is_first = before != Some((led.depth, *at));
+                if is_first && now.since(*at) < budget::WINDOW {
+                    return (*led, *at);
+                }
+            }
+        }
+        match self.latest.get(&id) {
+            Some(latest) if follows(kind) => {
+                let is_fresh = latest.depth > 0 && now.since(latest.acted_at) < budget::WINDOW;
+                (Led { cause: Some(latest.seq), depth: if is_fresh { latest.depth } else { 0 } }, latest.acted_at)
+            }
+            _ => (Led { cause: None, depth: 0 }, Moment::default()),
+        }
+    }
+
+    /// Gives an event its place. What it follows from is found where `led` does not say it.
     pub fn push(
         &mut self,
         about: Option<(ServiceId, ServiceName, Run)>,
         actor: Actor,
         mut kind: Kind,
+        led: Option<Led>,
         now: Moment,
         wall: SystemTime,
     ) -> Arc<Event> {
@@ -130,7 +190,14 @@ impl Ring {
         }
         let seq = self.next_seq;
         self.next_seq += 1;
-        let cause = about.as_ref().and_then(|(id, ..)| self.latest.insert(*id, seq)).filter(|_| follows(&kind));
+        let (led, acted_at) = match (led, &about) {
+            (Some(led), _) => (led, now),
+            (None, Some((id, ..))) => self.led(*id, &actor, &kind, now),
+            (None, None) => (Led { cause: None, depth: 0 }, Moment::default()),
+        };
+        if let Some((id, ..)) = &about {
+            self.latest.insert(*id, Latest { seq, depth: led.depth, acted_at });
+        }
         let (service, run) = match about {
             Some((_, name, run)) => (Some(name), Some(run)),
             None => (None, None),
@@ -138,12 +205,12 @@ impl Ring {
         let event = Arc::new(Event {
             seq,
             time: wall,
-            mono_ms: duration::millis(now.since(self.began)),
+            mono_ms: self.mono_ms(now),
             service,
             run: run.filter(|run| *run != Run::default()),
             actor,
-            cause,
-            depth: 0,
+            cause: led.cause,
+            depth: led.depth,
             kind,
         });
         self.keep(Arc::clone(&event));
@@ -177,6 +244,25 @@ impl Ring {
         self.events.iter().skip(self.events.len().saturating_sub(count)).cloned().collect()
     }
 
+    /// The event of this id, if it is of this boot and kept still.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Arc<Event>> {
+        let seq = id.strip_prefix(&self.origin.boot)?.strip_prefix('-')?.parse().ok()?;
+        self.event(seq)
+    }
+
+    /// The number of the newest event of a kind.
+    #[must_use]
+    pub fn seq_of_last(&self, is_it: impl Fn(&Kind) -> bool) -> Option<u64> {
+        self.events.iter().rev().find(|event| is_it(&event.kind)).map(|event| event.seq)
+    }
+
+    /// Milliseconds since the supervisor started.
+    #[must_use]
+    pub fn mono_ms(&self, now: Moment) -> u64 {
+        duration::millis(now.since(self.began))
+    }
+
     /// The events from the one with this number on, oldest first.
     #[must_use]
     pub fn since(&self, seq: u64) -> Vec<Arc<Event>> {
@@ -186,6 +272,7 @@ impl Ring {
     /// A service is gone for good.
     pub fn forget(&mut self, id: ServiceId) {
         self.latest.remove(&id);
+        self.charges.remove(&id);
     }
 
     fn give_up_oldest_tail(&mut self) {
@@ -201,6 +288,21 @@ impl Ring {
             drop_tail(&mut shorter.kind);
             *event = Arc::new(shorter);
         }
+    }
+}
+
+impl Past for Ring {
+    fn first(&self) -> u64 {
+        self.events.front().map_or(self.next_seq, |event| event.seq)
+    }
+
+    fn end(&self) -> u64 {
+        self.next_seq
+    }
+
+    fn event(&self, seq: u64) -> Option<&Arc<Event>> {
+        let place = seq.checked_sub(self.first())?;
+        self.events.get(usize::try_from(place).ok()?)
     }
 }
 
@@ -246,7 +348,7 @@ mod tests {
     fn push(ring: &mut Ring, kind: Kind) -> Arc<Event> {
         let name = ServiceName::parse("web").expect("name");
         let now = Moment::from_nanos(5_000_000);
-        ring.push(Some((ServiceId(1), name, Run(1))), Actor::Supervisor, kind, now, SystemTime::UNIX_EPOCH)
+        ring.push(Some((ServiceId(1), name, Run(1))), Actor::Supervisor, kind, None, now, SystemTime::UNIX_EPOCH)
     }
 
     fn exit(tail: &str) -> Kind {

@@ -35,7 +35,7 @@ impl Daemon {
         }
     }
 
-    fn service_view(&self, id: ServiceId, service: &Service, now: Now) -> ServiceView {
+    pub(super) fn service_view(&self, id: ServiceId, service: &Service, now: Now) -> ServiceView {
         let state = service.word();
         let is_up = matches!(state, State::Starting | State::Running | State::Stopping);
         let began = service.executed_at().filter(|_| is_up);

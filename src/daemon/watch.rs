@@ -17,16 +17,16 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{geteuid, pipe2};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
-use tokio::task::AbortHandle;
 
 use super::clock::{Now, wait_until};
 use super::errand;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
-use super::question::{Places, Question};
+use super::question::{Asked, Places, Question};
 use super::recipe::{self, Materials};
+use super::task::Task;
+use crate::hooks::frame;
 use crate::log::{FollowEnd, Following, LogId, following};
-use crate::probe::Answer;
 use crate::probe::health::Standing;
 use crate::probe::newline::newline;
 use crate::probe::note::{self, Watchdog};
@@ -166,22 +166,6 @@ struct Words {
     refusal: Option<String>,
 }
 
-/// A task that ends with its owner.
-#[derive(Debug)]
-struct Task(AbortHandle);
-
-impl Task {
-    fn begin(work: impl Future<Output = ()> + 'static) -> Self {
-        Self(task::begin(work).abort_handle())
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// What a task of a watch found.
 #[derive(Debug)]
 pub enum Finding {
@@ -190,7 +174,7 @@ pub enum Finding {
     /// Its output was more than could be searched: a new search is needed.
     OutputMissed,
     /// Its health was checked.
-    Checked { series: u64, answer: Answer, latency: Duration },
+    Checked { series: u64, asked: Asked },
     /// Its watchdog heard of it, after silence or for the first time.
     WatchdogAlive,
     /// Its watchdog did not, or was told to act; in words.
@@ -270,7 +254,7 @@ impl Daemon {
                 Some(Prepared::Pipe(pipe))
             }
             Some(Probe::Log(_)) => Some(Prepared::Output(self.follow_output(id), Vec::new())),
-            Some(Probe::Tcp { .. } | Probe::Http(_) | Probe::Exec(_) | Probe::File(_)) | None => None,
+            Some(Probe::Tcp { .. } | Probe::Http(_) | Probe::Exec(_) | Probe::File(_) | Probe::Plugin { .. }) | None => None,
         };
         // Of most services nothing is asked, and a reload that begins to ask makes the watch then.
         let is_plain =
@@ -295,7 +279,7 @@ impl Daemon {
         let Some(service) = self.supervisor.service(id) else { return };
         let (spec, pid) = (service.spec().clone(), service.pid().unwrap_or_default());
         let Some(ready) = &spec.definition.ready else { return };
-        let question = self.question(id, run, &spec, &ready.probe);
+        let question = self.question(id, run, &spec, &ready.probe, false);
         let Some(watch) = self.watches.get(id, run) else { return };
         let (words, prepared, uid) = (Rc::clone(&watch.words), watch.prepared.take(), watch.uid);
         let inbox = self.inbox.clone();
@@ -309,7 +293,7 @@ impl Daemon {
                 let (interval, by) = (ready.interval, ready_by(&ready.probe));
                 let limit = ready.interval.max(READY_ANSWER).min(ready.timeout);
                 let task = Task::begin(async move {
-                    while let (Err(refusal), _) = question.ask(limit).await {
+                    while let Asked { answer: Err(refusal), .. } = question.ask(limit).await {
                         words.borrow_mut().refusal = Some(refusal);
                         tokio::time::sleep(interval).await;
                     }
@@ -382,7 +366,7 @@ impl Daemon {
         if spec.policy.health.is_some() && service.run() == run {
             self.watches.of.entry(id).or_insert_with(|| Watch::plain(run));
         }
-        let question = spec.policy.health.as_ref().and_then(|health| self.question(id, run, &spec, &health.probe));
+        let question = spec.policy.health.as_ref().and_then(|health| self.question(id, run, &spec, &health.probe, true));
         self.watches.series += 1;
         let series = self.watches.series;
         let Some(watch) = self.watches.get(id, run) else { return };
@@ -398,9 +382,9 @@ impl Daemon {
                 wait_until(Some(next.get()), Now::read().moment).await;
             }
             loop {
-                let (answer, latency) = question.ask(timeout).await;
+                let asked = question.ask(timeout).await;
                 next.set(Now::read().moment + interval);
-                let letter = Letter::Found(id, run, Finding::Checked { series, answer, latency });
+                let letter = Letter::Found(id, run, Finding::Checked { series, asked });
                 if inbox.send(letter).await.is_err() {
                     return;
                 }
@@ -410,8 +394,16 @@ impl Daemon {
         watch.checks = Some(Checks { series, standing, next_at, _task: task });
     }
 
-    fn question(&self, id: ServiceId, run: Run, spec: &spec::Service, probe: &Probe) -> Option<Question> {
+    fn question(&self, id: ServiceId, run: Run, spec: &spec::Service, probe: &Probe, is_check: bool) -> Option<Question> {
         let materials = self.watches.of.get(&id).filter(|watch| watch.run == run)?.materials.clone();
+        if let Probe::Plugin { plugin, name } = probe {
+            let pid = self.supervisor.service(id).and_then(crate::supervision::Service::pid);
+            let subject = serde_json::json!({"service": spec.name, "run": run, "pid": pid});
+            let name = name.clone();
+            let question =
+                if is_check { frame::Question::Check { name, subject } } else { frame::Question::Probe { name, subject } };
+            return Some(Question::of_plugin(plugin.clone(), question, self.inbox.clone(), &self.watches.places));
+        }
         let order = |command: &Command| {
             let definition = Definition { command: command.clone(), ..spec.definition.clone() };
             let recipe = recipe::recipe(&spec.name, &definition, run, &self.surroundings, materials)
@@ -433,10 +425,11 @@ impl Daemon {
             }
             Finding::OutputMissed if state == State::Starting => self.ask_ready(id, run),
             Finding::OutputMissed => {}
-            Finding::Checked { series, answer, latency } => {
+            Finding::Checked { series, asked: Asked { answer, latency, is_known } } => {
                 let Some(checks) = watch.checks.as_mut().filter(|checks| checks.series == series) else { return };
                 let Some(health) = &spec.policy.health else { return };
-                let Some(change) = checks.standing.judge(health, &answer, now.moment) else { return };
+                let change = if is_known { checks.standing.judge(health, &answer, now.moment) } else { checks.standing.forget() };
+                let Some(change) = change else { return };
                 let check = check_word(&health.probe);
                 let kind = Kind::Health {
                     check,
@@ -593,6 +586,7 @@ const fn ready_by(probe: &Probe) -> ReadyBy {
         Probe::Exec(_) => ReadyBy::Exec,
         Probe::Log(_) => ReadyBy::Log,
         Probe::File(_) => ReadyBy::File,
+        Probe::Plugin { .. } => ReadyBy::Plugin,
     }
 }
 
@@ -604,5 +598,6 @@ const fn check_word(probe: &Probe) -> &'static str {
         Probe::Exec(_) => "exec",
         Probe::Log(_) => "log",
         Probe::File(_) => "file",
+        Probe::Plugin { .. } => "plugin",
     }
 }

@@ -322,6 +322,16 @@ impl Deliveries {
         }
     }
 
+    /// The handlers of a script hear what happens from now on. What they missed was not meant for them.
+    pub fn start_over(&mut self, script: &str) {
+        for cursor in self.scripts.get_mut(script).into_iter().flat_map(BTreeMap::values_mut) {
+            cursor.waiting.clear();
+            cursor.in_flight.clear();
+            cursor.marks.clear();
+            cursor.unannounced = 0;
+        }
+    }
+
     /// How the handlers of a script are doing.
     pub fn standings<'a>(&'a self, script: &'a str, past: &impl Past, mono_ms: u64) -> Vec<Standing<'a>> {
         let handlers = self.scripts.get(script).into_iter().flatten();

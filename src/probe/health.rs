@@ -42,6 +42,12 @@ impl Standing {
         self.word
     }
 
+    /// Nobody can say how it is. That is no failure, and no success.
+    pub fn forget(&mut self) -> Option<Change> {
+        let from = std::mem::replace(&mut self.word, HealthWord::Unknown);
+        (from != HealthWord::Unknown).then_some(Change { from, to: HealthWord::Unknown, failures: self.failures })
+    }
+
     /// Takes in one answer.
     pub fn judge(&mut self, policy: &Health, answer: &Answer, now: Moment) -> Option<Change> {
         let to = match answer {
@@ -67,7 +73,7 @@ mod tests {
     use super::*;
     use crate::spec::{HealthAction, Probe};
 
-    /// Answers as a row of signs: `+` good, `-` bad; the words after each as `u`nknown, `h`ealthy, `x` unhealthy, capital
+    /// Answers as a row of signs: `+` good, `-` bad, `?` none; the words after each as `u`nknown, `h`ealthy, `x` unhealthy, capital
     /// where a change was told.
     fn play(failures: u32, grace: u64, answers: &str) -> String {
         let policy = Health {
@@ -81,8 +87,12 @@ mod tests {
         let begin = Moment::default() + Duration::from_secs(100);
         let mut standing = Standing::new(&policy, begin);
         let step = |(second, sign): (u64, char)| {
-            let answer = if sign == '+' { Ok(()) } else { Err("bad".to_owned()) };
-            let change = standing.judge(&policy, &answer, begin + Duration::from_secs(second));
+            let now = begin + Duration::from_secs(second);
+            let change = match sign {
+                '+' => standing.judge(&policy, &Ok(()), now),
+                '-' => standing.judge(&policy, &Err("bad".to_owned()), now),
+                _ => standing.forget(),
+            };
             let letter = match standing.word() {
                 HealthWord::Unknown => 'u',
                 HealthWord::Healthy => 'h',
@@ -101,6 +111,9 @@ mod tests {
             (3, 0, "--+--+---", "uuHhhhhhX"),
             (3, 0, "----", "uuXx"),
             (2, 0, "--+--", "uXHhX"),
+            // Without an answer nothing is known, and nothing is counted.
+            (2, 0, "+??-?-?+", "HUuuuXUH"),
+            (1, 0, "???", "uuu"),
             // Within the grace failures are forgotten, successes not.
             (2, 3, "-----", "uuuuX"),
             (1, 3, "-+-+-", "uHhhX"),

@@ -38,6 +38,13 @@ pub enum Probe {
     Log(String),
     /// A file exists.
     File(PathBuf),
+    /// A plugin's probe or check says so.
+    Plugin {
+        /// The plugin.
+        plugin: String,
+        /// Its probe (for readiness) or its check (for health).
+        name: String,
+    },
 }
 
 /// How a service says that it is ready.

@@ -65,6 +65,9 @@ fn become_it(prepared: &Prepared) -> Step {
     if unsafe { call(libc::SYS_getppid, [0; 5]) } != Ok(prepared.parent as usize) {
         return Err((Stage::Session, libc::ESRCH));
     }
+    if recipe.no_new_privileges {
+        step(Stage::Session, libc::SYS_prctl, [libc::PR_SET_NO_NEW_PRIVS as usize, 1, 0, 0, 0])?;
+    }
     if let Some(dir) = &recipe.dir {
         step(Stage::Dir, libc::SYS_chdir, [dir.as_ptr() as usize, 0, 0, 0, 0])?;
     }

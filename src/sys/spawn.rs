@@ -40,6 +40,8 @@ pub struct Recipe {
     pub limits: Vec<(u32, child::Limit)>,
     /// User, group and supplementary groups.
     pub identity: Option<Identity>,
+    /// Whether neither it nor what it starts can ever gain privileges, by set-user-ID programs for example.
+    pub no_new_privileges: bool,
 }
 
 /// Who a process runs as.
@@ -351,6 +353,7 @@ mod tests {
             oom_score_adj: None,
             limits: vec![(libc::RLIMIT_NOFILE, child::Limit { soft: 50, hard: 60 })],
             identity: None,
+            no_new_privileges: false,
         }
     }
 

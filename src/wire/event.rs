@@ -180,6 +180,8 @@ pub enum ReadyBy {
     Log,
     /// A file was there.
     File,
+    /// A plugin said so.
+    Plugin,
 }
 
 /// The end of a process, as its `exit` and its `crash` both tell it.

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod hooks;
 pub mod note;
 pub mod plain;
 pub mod reply;

@@ -6,7 +6,8 @@
 use super::Fault;
 use super::fault::shortened;
 use super::request::{
-    EVENT_LINES, LogName, Request, TAIL_LINES, lines, logs, order, service, services, signal, some_logs, state, unknown_op, usage,
+    CALL_MS, EVENT_LINES, LogName, Request, TAIL_LINES, hook, lines, logs, order, pairs, plugin_call, service, services, signal,
+    some_logs, state, unknown_op, usage,
 };
 
 /// An option: long name, short letter, whether a value follows.
@@ -83,6 +84,23 @@ pub(super) fn decode(line: &str) -> Result<Request, Fault> {
         "rotate" => {
             line.read(words)?;
             Ok(Request::Rotate { logs: some_logs(&line.names)? })
+        }
+        "hook" => {
+            line.read(words)?;
+            line.at_most(2)?;
+            let action = line.names.first().ok_or_else(|| usage("`hook` needs an action").with_hint("`hook list`"))?;
+            Ok(Request::Hook(hook(action, line.names.get(1).map(|name| (*name).to_owned()))?))
+        }
+        "emit" => {
+            line.read(words)?;
+            let Some((name, data)) = line.names.split_first() else { return Err(usage("`emit` needs the name of an event")) };
+            Ok(Request::Emit { name: (*name).to_owned(), data: pairs(data)? })
+        }
+        // The words behind the command are the command's own, whatever they look like.
+        "x" => {
+            let mut words = words.map(str::to_owned);
+            let (plugin, command) = (words.next(), words.next());
+            Ok(Request::Plugin(plugin_call(plugin, command, words.collect(), CALL_MS)?))
         }
         "version" | "reexec" => {
             line.read(words)?;
@@ -164,9 +182,16 @@ impl<'a> Line<'a> {
         self.given.iter().find(|(name, _)| *name == option.0).map(|(_, value)| *value)
     }
 
-    fn exactly(&self, count: usize) -> Result<(), Fault> {
+    fn at_most(&self, count: usize) -> Result<(), Fault> {
         match self.names.get(count) {
             Some(surplus) => Err(usage(format!("`{}` does not take `{}`", self.verb, shortened(surplus)))),
+            None => Ok(()),
+        }
+    }
+
+    fn exactly(&self, count: usize) -> Result<(), Fault> {
+        self.at_most(count)?;
+        match self.names.get(count) {
             None if self.names.len() < count => Err(usage(format!(
                 "`{}` needs {}",
                 self.verb,
@@ -175,7 +200,7 @@ impl<'a> Line<'a> {
                     _ => "a service",
                 }
             ))),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -198,6 +223,9 @@ fn needs_value(word: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, Value};
+
+    use super::super::request::{HookOrder, PluginCall};
     use super::super::{Form, Order, State};
     use super::*;
     use crate::value::{ServiceName, Signal};
@@ -208,6 +236,15 @@ mod tests {
 
     fn order_of(names: &[&str], all: bool, wait: bool) -> Order {
         Order { names: names.iter().map(|n| name(n)).collect(), all, wait }
+    }
+
+    fn call(plugin: Option<&str>, command: Option<&str>, args: &[&str]) -> Request {
+        Request::Plugin(PluginCall {
+            plugin: plugin.map(str::to_owned),
+            command: command.map(str::to_owned),
+            args: args.iter().map(|word| (*word).to_owned()).collect(),
+            limit_ms: CALL_MS,
+        })
     }
 
     #[test]
@@ -235,6 +272,23 @@ mod tests {
             ("events --follow", Request::Events { lines: 1_000, follow: true }),
             ("signal web HUP", Request::Signal { name: name("web"), signal: Signal::HUP }),
             ("rotate web section3", Request::Rotate { logs: vec![web, LogName::Supervisor] }),
+            ("hook list", Request::Hook(HookOrder::List)),
+            ("hook enable a", Request::Hook(HookOrder::Enable { name: "a".into() })),
+            ("hook disable a", Request::Hook(HookOrder::Disable { name: "a".into() })),
+            ("emit deploy", Request::Emit { name: "deploy".into(), data: Map::new() }),
+            (
+                "emit deploy v=1.5 ok=true by=me s=null",
+                Request::Emit {
+                    name: "deploy".into(),
+                    data: [("v", 1.5.into()), ("ok", true.into()), ("by", "me".into()), ("s", Value::from("null"))]
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .into_iter()
+                        .collect(),
+                },
+            ),
+            ("x", call(None, None, &[])),
+            ("x logship", call(Some("logship"), None, &[])),
+            ("x logship retry --all -n 5", call(Some("logship"), Some("retry"), &["--all", "-n", "5"])),
             ("version", Request::Version),
             ("reexec", Request::Reexec),
         ] {
@@ -267,6 +321,15 @@ mod tests {
             ("status --json", "an option of the section3 program"),
             ("tail ../../etc/shadow", "no such service"),
             ("reload now", "`reload` does not take `now`"),
+            ("hook", "`hook` needs an action"),
+            ("hook lits", "did you mean `list`?"),
+            ("hook list a", "`hook list` does not take `a`"),
+            ("hook enable", "`hook enable` needs a hook or plugin"),
+            ("hook enable a b", "`hook` does not take `b`"),
+            ("emit", "needs the name of an event"),
+            ("emit a b", "`b` is not NAME=VALUE"),
+            ("emit a =b", "`=b` is not NAME=VALUE"),
+            ("emit a b=1 b=2", "`b` is given twice"),
             ("version 2", "does not take"),
             ("reexec --force", "has no option `--force`"),
             ("updated", "in JSON only"),

@@ -94,6 +94,17 @@ pub enum Request {
         /// Whose; at least one.
         logs: Vec<LogName>,
     },
+    /// About hooks and plugins.
+    Hook(HookOrder),
+    /// Bring an event about: `custom.NAME`.
+    Emit {
+        /// Without `custom.`.
+        name: String,
+        /// Its data.
+        data: Map<String, Value>,
+    },
+    /// Call a command of a plugin, or list them.
+    Plugin(PluginCall),
     /// Which version runs.
     Version,
     /// Replace the running program by what is on disk now, and leave every service alone. Answered by the new program once it
@@ -102,6 +113,42 @@ pub enum Request {
     /// What became of an update of the program on disk. Answered as [`Request::Version`].
     Updated(UpdateNote),
 }
+
+/// What about hooks and plugins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HookOrder {
+    /// How they are doing.
+    List,
+    /// Let one run again.
+    Enable {
+        /// Which.
+        name: String,
+    },
+    /// Keep one from running, also over reloads.
+    Disable {
+        /// Which.
+        name: String,
+    },
+}
+
+/// A command of a plugin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PluginCall {
+    /// Which plugin; without one the commands of all are listed.
+    pub plugin: Option<String>,
+    /// Which command; without one the plugin's are listed.
+    pub command: Option<String>,
+    /// The words after it.
+    pub args: Vec<String>,
+    /// For the answer, in milliseconds: at most [`MAX_CALL_MS`].
+    pub limit_ms: u64,
+}
+
+/// How long a command of a plugin may take, unless told otherwise.
+pub const CALL_MS: u64 = 30_000;
+
+/// The longest that it may be given.
+pub const MAX_CALL_MS: u64 = 600_000;
 
 /// Services to start, stop or restart: either some names or all, never both, never neither; no name twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -135,8 +182,9 @@ impl LogName {
 }
 
 /// Every op of the protocol. All but `updated` are verbs of the plain form too.
-pub const OPS: [&str; 13] = [
-    "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "version", "reexec", "updated",
+pub const OPS: [&str; 16] = [
+    "status", "start", "stop", "restart", "reload", "tail", "wait", "events", "signal", "rotate", "hook", "emit", "x", "version",
+    "reexec", "updated",
 ];
 
 impl Request {
@@ -191,6 +239,9 @@ impl Request {
             Self::Events { .. } => "events",
             Self::Signal { .. } => "signal",
             Self::Rotate { .. } => "rotate",
+            Self::Hook(_) => "hook",
+            Self::Emit { .. } => "emit",
+            Self::Plugin(_) => "x",
             Self::Version => "version",
             Self::Reexec => "reexec",
             Self::Updated(_) => "updated",
@@ -211,6 +262,16 @@ impl Request {
             Self::Events { lines, follow } => json!({"lines": lines, "follow": follow}),
             Self::Signal { name, signal } => json!({"name": name, "signal": signal}),
             Self::Rotate { logs } => json!({"names": logs_of(logs)}),
+            Self::Hook(HookOrder::List) => json!({"action": "list"}),
+            Self::Hook(HookOrder::Enable { name }) => json!({"action": "enable", "name": name}),
+            Self::Hook(HookOrder::Disable { name }) => json!({"action": "disable", "name": name}),
+            Self::Emit { name, data } => json!({"name": name, "data": data}),
+            Self::Plugin(PluginCall { plugin, command, args, limit_ms }) => {
+                let words = [("plugin", plugin), ("command", command)];
+                let words = words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), Value::from(word.clone()?))));
+                let rest = [("args".to_owned(), json!(args)), ("limit_ms".to_owned(), json!(limit_ms))];
+                Value::Object(words.chain(rest).collect())
+            }
             Self::Version | Self::Reexec => json!({}),
             Self::Updated(note) => note.args(),
         }
@@ -255,6 +316,17 @@ fn decode_json(text: &str) -> Result<Request, Fault> {
         "events" => Request::Events { lines: args.lines(EVENT_LINES)?, follow: args.flag("follow", false)? },
         "signal" => Request::Signal { name: service(&args.word("name")?)?, signal: signal(&args.word("signal")?)? },
         "rotate" => Request::Rotate { logs: some_logs(&args.words("names")?)? },
+        "hook" => {
+            let action = args.word("action")?;
+            let name = if action == "list" { None } else { Some(args.word("name")?) };
+            Request::Hook(hook(&action, name)?)
+        }
+        "emit" => Request::Emit { name: args.word("name")?, data: args.table("data")? },
+        "x" => {
+            let (plugin, command) = (args.optional_word("plugin")?, args.optional_word("command")?);
+            let limit_ms = args.number("limit_ms", CALL_MS)?;
+            Request::Plugin(plugin_call(plugin, command, args.words("args")?, limit_ms)?)
+        }
         "version" => Request::Version,
         "reexec" => Request::Reexec,
         "updated" => Request::Updated(UpdateNote::decode(&mut args)?),
@@ -309,6 +381,21 @@ impl Args {
         }
     }
 
+    fn table(&mut self, key: &'static str) -> Result<Map<String, Value>, Fault> {
+        match self.take(key) {
+            Some(Value::Object(table)) => Ok(table),
+            Some(_) => Err(usage(format!("`{key}` is not an object"))),
+            None => Ok(Map::new()),
+        }
+    }
+
+    fn number(&mut self, key: &'static str, default: u64) -> Result<u64, Fault> {
+        match self.take(key) {
+            None => Ok(default),
+            Some(value) => value.as_u64().ok_or_else(|| usage(format!("`{key}` is not a whole number"))),
+        }
+    }
+
     fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, Fault> {
         match self.take(key) {
             None => Ok(default),
@@ -357,6 +444,69 @@ pub fn order<T: AsRef<str>>(names: &[T], all: bool, wait: bool) -> Result<Order,
         (false, true) => Err(usage("both services and all of them are named").with_hint("name some, or say `--all`")),
         _ => Ok(Order { names: services(names)?, all, wait }),
     }
+}
+
+/// An order about hooks and plugins: `list`, or `enable` and `disable` with a name.
+///
+/// # Errors
+///
+/// `usage` for another word, or a name too few or too many.
+pub fn hook(action: &str, name: Option<String>) -> Result<HookOrder, Fault> {
+    match (action, name) {
+        ("list", None) => Ok(HookOrder::List),
+        ("list", Some(name)) => Err(usage(format!("`hook list` does not take `{}`", shortened(&name)))),
+        ("enable", Some(name)) => Ok(HookOrder::Enable { name }),
+        ("disable", Some(name)) => Ok(HookOrder::Disable { name }),
+        ("enable" | "disable", None) => Err(usage(format!("`hook {action}` needs a hook or plugin"))),
+        _ => {
+            let fault = usage(format!("`hook` does not know `{}`", shortened(action)));
+            let hinted = fault.clone().with_nearest(action, HOOK_ACTIONS);
+            Err(if hinted.hint.is_some() { hinted } else { fault.with_hint(format!("it knows {}", HOOK_ACTIONS.join(", "))) })
+        }
+    }
+}
+
+/// What the supervisor knows about hooks; `hook test` and `hook types` need none.
+const HOOK_ACTIONS: [&str; 3] = ["list", "enable", "disable"];
+
+/// A call of a plugin's command, or the wish to see them.
+///
+/// # Errors
+///
+/// `usage` for a command without a plugin, words without a command, or a limit that is none.
+pub fn plugin_call(
+    plugin: Option<String>,
+    command: Option<String>,
+    args: Vec<String>,
+    limit_ms: u64,
+) -> Result<PluginCall, Fault> {
+    match (&plugin, &command) {
+        (None, Some(_)) => Err(usage("a command is named, and no plugin")),
+        (_, None) if !args.is_empty() => Err(usage("words for a command are given, and no command")),
+        _ if !(1..=MAX_CALL_MS).contains(&limit_ms) => Err(usage("a command may take up to 10m")),
+        _ => Ok(PluginCall { plugin, command, args, limit_ms }),
+    }
+}
+
+/// The data of an event from `NAME=VALUE` words: a value that is a number or a truth value is one, everything else is text.
+///
+/// # Errors
+///
+/// `usage` for a word without `=` or a name that was given before.
+pub fn pairs<T: AsRef<str>>(words: &[T]) -> Result<Map<String, Value>, Fault> {
+    let mut data = Map::new();
+    for word in words {
+        let word = word.as_ref();
+        let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(usage(format!("`{}` is not NAME=VALUE", shortened(word))));
+        };
+        let plain: Option<Value> =
+            serde_json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+        if data.insert(name.to_owned(), plain.unwrap_or_else(|| value.into())).is_some() {
+            return Err(usage(format!("`{}` is given twice", shortened(name))));
+        }
+    }
+    Ok(data)
 }
 
 /// Service names, each once, in the order given.

@@ -11,13 +11,17 @@ mod bundle;
 mod check;
 mod dependencies;
 mod health;
+#[cfg(feature = "hooks")]
+mod hook_host;
 mod launch;
 mod lifecycle;
 mod logs;
 mod packaging;
+mod plugins;
 mod readiness;
 mod readme;
 mod reexec;
+mod rehearsal;
 mod reload;
 mod root;
 mod sidecars;

@@ -4,10 +4,14 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod events;
+pub mod hook;
 pub mod init;
 pub mod itself;
 pub mod manual;
 pub mod order;
+#[cfg(feature = "hooks")]
+pub mod plugin;
+pub mod rehearsal;
 pub mod reload;
 pub mod rotate;
 pub mod signal;

@@ -27,12 +27,12 @@ const FOREIGN: &[(&str, &str)] = &[
     ("initial_delay", "grace"),
 ];
 const READY: Keys = Keys {
-    known: &["notify", "tcp", "http", "exec", "log", "file", "interval", "timeout"],
+    known: &["notify", "tcp", "http", "exec", "log", "file", "plugin", "interval", "timeout"],
     foreign: FOREIGN,
     rule: "allowed: a map with one probe such as `{tcp: \"127.0.0.1:8080\"}`",
 };
 const HEALTH: Keys = Keys {
-    known: &["tcp", "http", "exec", "file", "interval", "timeout", "grace", "failures", "action"],
+    known: &["tcp", "http", "exec", "file", "plugin", "interval", "timeout", "grace", "failures", "action"],
     foreign: FOREIGN,
     rule: READY.rule,
 };
@@ -51,7 +51,7 @@ pub fn ready(value: &Value<'_>, report: &mut Report<'_>) -> Option<Ready> {
             _ => probes.push((key, probe(key, &value, report))),
         }
     }
-    let probe = only(probes, value, &READY.known[..6], report)?;
+    let probe = only(probes, value, &READY.known[..7], report)?;
     (report.count() == before).then_some(Ready { probe, interval, timeout })
 }
 
@@ -72,7 +72,7 @@ pub fn health(value: &Value<'_>, report: &mut Report<'_>) -> Option<Health> {
         }
     }
     // `notify` and `log` speak once, at the start: an unknown key has been noted for them.
-    let probe = only(probes, value, &HEALTH.known[..4], report)?;
+    let probe = only(probes, value, &HEALTH.known[..5], report)?;
     (report.count() == before).then_some(Health { probe, interval, timeout, grace, failures, action })
 }
 
@@ -96,6 +96,7 @@ fn probe(key: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<Probe>
         "http" => value.parsed(report, HTTP, http).map(Probe::Http),
         "exec" => command::read(value, report).map(Probe::Exec),
         "log" => value.parsed(report, LOG, log),
+        "plugin" => value.parsed(report, PLUGIN, plugin),
         _ => value.path_value(report).map(Probe::File),
     }
 }
@@ -103,6 +104,7 @@ fn probe(key: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<Probe>
 const TCP: &str = "allowed: `HOST:PORT` such as `127.0.0.1:8080` or `[::1]:8080`";
 const HTTP: &str = "allowed: a URL such as `http://127.0.0.1:8080/health`";
 const LOG: &str = "allowed: a regular expression that one line of the output matches";
+const PLUGIN: &str = "allowed: `PLUGIN.NAME`, a probe or check of an entry of `plugins:`";
 const NOTIFY: &str = "allowed: `systemd`, or `{fd: N}`";
 
 fn notify(value: &Value<'_>, report: &mut Report<'_>) -> Option<Notify> {
@@ -113,6 +115,15 @@ fn notify(value: &Value<'_>, report: &mut Report<'_>) -> Option<Notify> {
     match fields.first() {
         Some((_, value)) => value.integer(report, NOTIFY_FDS).map(Notify::Fd),
         None => report.wrong(value, NOTIFY),
+    }
+}
+
+fn plugin(text: &str) -> Result<Probe, String> {
+    match text.split_once('.') {
+        Some((plugin, name)) if !plugin.is_empty() && !name.is_empty() => {
+            Ok(Probe::Plugin { plugin: plugin.to_owned(), name: name.to_owned() })
+        }
+        _ => Err(PLUGIN.to_owned()),
     }
 }
 
@@ -203,6 +214,7 @@ mod tests {
             ("{exec: curl -fs x}", Probe::Exec(Command::Shell("curl -fs x".to_owned()))),
             ("{exec: [test, -e, /x]}", Probe::Exec(Command::Argv(vec!["test".into(), "-e".into(), "/x".into()]))),
             ("{log: '^ready in \\d+ms$'}", Probe::Log("^ready in \\d+ms$".to_owned())),
+            ("{plugin: db.up}", Probe::Plugin { plugin: "db".to_owned(), name: "up".to_owned() }),
             ("{file: /run/x}", Probe::File(PathBuf::from("/run/x"))),
         ] {
             let ready = reading::read(text, ready).expect(text);
@@ -235,7 +247,7 @@ mod tests {
         for (text, said) in [
             ("", "no value given; allowed: a map with one probe"),
             ("8080", "found `8080`; allowed: a map with one probe"),
-            ("{}", "found a map; it names no probe; exactly one of `notify`, `tcp`, `http`, `exec`, `log`, `file`"),
+            ("{}", "found a map; it names no probe; exactly one of `notify`, `tcp`, `http`, `exec`, `log`, `file`, `plugin`"),
             ("{timeout: 5s}", "found a map; it names no probe"),
             ("{tcp: a:1, file: x}", "found a map; it names the probes `tcp`, `file`; exactly one of"),
             ("{tcp: 8080}", "found `8080`; allowed: `HOST:PORT`"),
@@ -258,10 +270,11 @@ mod tests {
             ("{exec: }", "no value given; allowed: a line for the shell"),
             ("{log: \"\"}", "found ``; allowed: a regular expression"),
             ("{file: \"\"}", "found ``; allowed: a path"),
-            ("{plugin: a.b}", "unknown key `plugin`; allowed: `notify`"),
+            ("{plugin: a}", "found `a`; allowed: `PLUGIN.NAME`"),
+            ("{plugin: .b}", "found `.b`; allowed: `PLUGIN.NAME`"),
             (
                 "{test: x}",
-                "unknown key `test`; allowed: `notify`, `tcp`, `http`, `exec`, `log`, `file`, `interval`, `timeout`; did you mean `exec`?",
+                "unknown key `test`; allowed: `notify`, `tcp`, `http`, `exec`, `log`, `file`, `plugin`, `interval`, `timeout`; did you mean `exec`?",
             ),
             ("{file: x, interval: 0s}", "found `0s`; allowed: more than 0s"),
             ("{file: x, timeout: 0s}", "found `0s`; allowed: more than 0s"),
@@ -270,7 +283,7 @@ mod tests {
             assert!(found.starts_with(said), "{text}: {found}");
         }
         for (text, said) in [
-            ("{notify: systemd}", "unknown key `notify`; allowed: `tcp`, `http`, `exec`, `file`, `interval`"),
+            ("{notify: systemd}", "unknown key `notify`; allowed: `tcp`, `http`, `exec`, `file`, `plugin`, `interval`"),
             ("{log: x}", "unknown key `log`; allowed: `tcp`"),
             ("{file: x, failures: 0}", "found `0`; allowed: a whole number from 1 to 1000"),
             ("{file: x, action: stop}", "found `stop`; allowed: `restart`, `none`"),

@@ -20,6 +20,7 @@ use crate::daemon::census::Census;
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::{Daemon, Parts};
 use crate::daemon::executor::Backlog;
+use crate::daemon::hooks::{Catalogue, Hooks};
 use crate::daemon::inbox::{CAPACITY, Letter};
 use crate::daemon::occupancy::Occupancy;
 use crate::daemon::orders::Orders;
@@ -119,6 +120,7 @@ impl Left {
             drop(inherited.take(self.old));
             let parts = Parts {
                 spec: Spec::default(),
+                catalogue: Catalogue::default(),
                 config_path: state.config_path.clone(),
                 log_dir: state.log_dir.clone(),
                 origin: Origin { boot: state.boot.clone(), host: state.host.clone() },
@@ -251,6 +253,13 @@ impl Daemon {
         }
         self.watch_on(state.watches, inherited);
         drop(held);
+        match state.hooks.map(serde_json::from_value).transpose() {
+            Ok(rest) => self.hooks = Hooks::from_rest(rest.unwrap_or_default()),
+            Err(error) => tracing::error!("cannot read what was known of hooks, they are off until a reload: {error}"),
+        }
+        // The host of the program before, if it did not end with its descriptor yet, and whatever it has started.
+        self.end_leftovers_of_hosts();
+        self.look_after_hooks(now);
 
         let (from, to) = (state.from, VERSION.to_owned());
         let (phase, error) = match came_back {

@@ -127,7 +127,7 @@ impl Daemon {
             asked_to_stop: self.asked_to_stop,
             asker: asker.actor.clone(),
             answer: asker.answer.as_ref().and_then(Answer::connection),
-            hooks: None,
+            hooks: serde_json::to_value(self.hooks.rest()).ok(),
         }
     }
 }

@@ -26,7 +26,7 @@
 //! | the listening socket | by descriptor; never unbound, so nobody is refused |
 //! | signals | blocked all the time; pending ones stay pending |
 //! | subreaper, limits, working directory | the kernel keeps them |
-//! | the hook host | started anew by the integrator's hook: `hooks` of the state |
+//! | `hooks` | cursors, counters, quarantine, what is disabled, the scripts as they are in force: written down. The host ends with its descriptor and is started anew; what a handler had begun with is a second attempt |
 
 pub mod arrive;
 mod leave;

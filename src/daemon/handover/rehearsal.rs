@@ -73,6 +73,7 @@ impl Daemon {
             oom_score_adj: None,
             limits: Vec::new(),
             identity: None,
+            no_new_privileges: false,
         };
         let (errands, null, inbox) = (Rc::clone(&self.children.errands), Rc::clone(&self.null), self.inbox.clone());
         task::begin(async move {

@@ -75,7 +75,7 @@ fn state() -> State {
         Kind::Custom { name: "x".into(), data: serde_json::value::to_raw_value(&LOOK_ALIKE).unwrap().into() },
         Kind::Update { phase: UpdatePhase::Reexec, from: Some("0.0.1".to_owned()), to: None, error: None },
     ] {
-        ring.push(about.clone(), Actor::Supervisor, kind, now, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+        ring.push(about.clone(), Actor::Supervisor, kind, None, now, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
     }
     let journal = JournalRest {
         name: "db".to_owned(),

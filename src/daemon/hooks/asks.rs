@@ -1,0 +1,172 @@
+//! Questions to scripts that are under way, and who asked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::control::server::Answer;
+use crate::daemon::advice::AskId;
+use crate::daemon::clock::Now;
+use crate::daemon::event_loop::Daemon;
+use crate::hooks::frame::{Ask, HookError, Question, ToHost};
+use crate::value::duration::Human;
+use crate::value::{Moment, duration};
+use crate::wire::advice::{Point, Verdict};
+use crate::wire::hooks::CommandReport;
+use crate::wire::{Fault, FaultCode};
+
+/// Questions at once. Checks ask one each, and people are few.
+const MOST: usize = 1024;
+
+/// All that are under way.
+#[derive(Debug, Default)]
+pub struct Asks {
+    last: u64,
+    open: BTreeMap<u64, Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    until: Moment,
+    limit: Duration,
+    asker: Asker,
+}
+
+/// Who is told the answer.
+#[derive(Debug)]
+pub enum Asker {
+    /// A task of ours.
+    Task(oneshot::Sender<Reply>),
+    /// A client that called a command.
+    Client(Answer),
+    /// A service that waits for advice.
+    Decision(AskId, Point),
+}
+
+/// What came of a question.
+pub type Reply = Result<Value, Unanswered>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The script raised, or one of its limits was reached.
+    Failed(HookError),
+    /// Nobody can be asked, and why: it is not loaded, or the host is gone.
+    Nobody(String),
+    /// The time was over.
+    TooLate(Duration),
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(error) => f.write_str(&error.message),
+            Self::Nobody(why) => f.write_str(why),
+            Self::TooLate(limit) => write!(f, "no answer within {}", Human(*limit)),
+        }
+    }
+}
+
+/// A question of a task, on its way to the loop.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// Who is asked.
+    pub script: String,
+    /// What.
+    pub question: Question,
+    /// For how long the answer is of interest.
+    pub limit: Duration,
+    /// Where it goes.
+    pub reply: oneshot::Sender<Reply>,
+}
+
+impl Asks {
+    /// When the next one is too late.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.open.values().map(|asked| asked.until).min()
+    }
+
+    fn take_late(&mut self, now: Moment) -> Vec<(u64, Asked)> {
+        let late: Vec<u64> = self.open.iter().filter(|(_, asked)| asked.until <= now).map(|(number, _)| *number).collect();
+        late.into_iter().filter_map(|number| Some((number, self.open.remove(&number)?))).collect()
+    }
+}
+
+impl Daemon {
+    fn tell_asker(&mut self, asker: Asker, reply: Reply, now: Now) {
+        match (asker, reply) {
+            // Nobody may be waiting any more.
+            (Asker::Task(task), reply) => drop(task.send(reply)),
+            (Asker::Client(answer), Ok(result)) => {
+                let report = CommandReport { version: 1, result };
+                answer.finish(&report, || crate::wire::hooks::command(&report));
+            }
+            (Asker::Client(answer), Err(unanswered)) => {
+                let code = if matches!(unanswered, Unanswered::TooLate(_)) { FaultCode::Timeout } else { FaultCode::Failed };
+                answer.refuse(&Fault::new(code, unanswered.to_string()));
+            }
+            (Asker::Decision(ask, point), reply) => {
+                let answer = reply.map_err(|unanswered| unanswered.to_string());
+                let answer = answer.and_then(|value| Verdict::read(point, &value));
+                self.answered(ask, answer, now);
+            }
+        }
+    }
+
+    /// Asks a script; the asker is told the answer, or why there is none, exactly once. Returns the question's number.
+    pub(in crate::daemon) fn ask(&mut self, script: &str, question: Question, limit: Duration, asker: Asker, now: Now) -> u64 {
+        let asks = &mut self.hooks.asks;
+        asks.last += 1;
+        let number = asks.last;
+        let deadline_ms = duration::millis(limit);
+        let ask = ToHost::Ask(Ask { ask: number, script: script.to_owned(), deadline_ms, question });
+        let refusal = if asks.open.len() >= MOST {
+            Some(format!("{MOST} questions to scripts are under way"))
+        } else if let Some(why) = self.hooks.why_not_loaded(script) {
+            Some(why)
+        } else if !self.hooks.send(&ask) {
+            Some("the hook host does not take the question".to_owned())
+        } else {
+            None
+        };
+        match refusal {
+            Some(why) => self.tell_asker(asker, Err(Unanswered::Nobody(why)), now),
+            None => {
+                let asked = Asked { until: now.moment + limit, limit, asker };
+                self.hooks.asks.open.insert(number, asked);
+            }
+        }
+        number
+    }
+
+    pub(in crate::daemon) fn inquired(&mut self, inquiry: Inquiry, now: Now) {
+        let Inquiry { script, question, limit, reply } = inquiry;
+        self.ask(&script, question, limit, Asker::Task(reply), now);
+    }
+
+    pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>, now: Now) {
+        if let Some(asked) = self.hooks.asks.open.remove(&number) {
+            self.tell_asker(asked.asker, result.map_err(Unanswered::Failed), now);
+        }
+    }
+
+    /// Those who waited long enough go on without an answer, and those who wait no more are not answered.
+    pub(super) fn give_up_asks(&mut self, now: Now) {
+        for (number, asked) in self.hooks.asks.take_late(now.moment) {
+            // Without a host there is nobody to tell.
+            self.hooks.send(&ToHost::Drop { ask: number });
+            self.tell_asker(asked.asker, Err(Unanswered::TooLate(asked.limit)), now);
+        }
+    }
+
+    /// The host is gone: nobody will answer.
+    pub(super) fn drop_asks(&mut self, now: Now) {
+        for (_, asked) in std::mem::take(&mut self.hooks.asks.open) {
+            let gone = "the hook host ended before it answered".to_owned();
+            self.tell_asker(asked.asker, Err(Unanswered::Nobody(gone)), now);
+        }
+    }
+}

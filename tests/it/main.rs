@@ -24,6 +24,7 @@ mod reexec;
 mod rehearsal;
 mod reload;
 mod root;
+mod shipped;
 mod sidecars;
 mod signals;
 mod socket;

@@ -30,7 +30,7 @@ fn closed(daemon: &Daemon, count: usize) -> Vec<Value> {
 #[test]
 fn a_chain_is_one_report() {
     let mut daemon = Launch::new(Home::new(
-        "services:\n  base: {command: exec sleep 100000}\n  a:\n    command: '@a'\n    env: {DB_PASSWORD: hunter2}\n    depends_on: [base]\n    \
+        "services:\n  base: {command: exec sleep 100000}\n  a:\n    command: @a\n    env: {DB_PASSWORD: hunter2}\n    depends_on: [base]\n    \
          backoff: {initial: 10ms, max: 10ms, give_up_after: 2}\nplugins: {crashreport: {redact: ['session=[0-9]+']}}\n",
     ))
     .start();
@@ -62,7 +62,7 @@ fn a_chain_is_one_report() {
 #[test]
 fn each_chain_has_a_folder_of_its_own_and_the_oldest_go() {
     let mut daemon = Launch::new(Home::new(
-        "services: {a: {command: '@a', backoff: {initial: 10ms, max: 10ms, reset_after: 100ms}}}\nplugins: {crashreport: {keep: 2}}",
+        "services: {a: {command: @a, backoff: {initial: 10ms, max: 10ms, reset_after: 100ms}}}\nplugins: {crashreport: {keep: 2}}",
     ))
     .start();
     loaded(&daemon, "crashreport");

@@ -15,7 +15,7 @@ use crate::support::Daemon;
 use crate::support::deadline::Deadline;
 
 /// A service that does as it is told and whose crashes follow each other at once.
-const A: &str = "a: {command: '@a', backoff: {initial: 50ms, max: 50ms, reset_after: 1h}}";
+const A: &str = "a: {command: @a, backoff: {initial: 50ms, max: 50ms, reset_after: 1h}}";
 
 /// What a command of a plugin returns.
 #[track_caller]

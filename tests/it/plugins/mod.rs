@@ -20,7 +20,9 @@ const A: &str = "a: {command: @a, backoff: {initial: 50ms, max: 50ms, reset_afte
 /// What a command of a plugin returns.
 #[track_caller]
 fn x(daemon: &Daemon, words: &[&str]) -> Value {
-    daemon.json(&[&["x"], words].concat())["result"].clone()
+    let answer = daemon.cli(&[&["x", "--json"], words].concat()).exits(0);
+    let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{words:?}: {e}\n{}", answer.out));
+    report["result"].clone()
 }
 
 /// Asks until the answer is as wanted.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
-use super::verb::plugin::Plugin;
 use super::verb::completions::Shell;
+use super::verb::plugin::Plugin;
 use super::{exit, hook};
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;

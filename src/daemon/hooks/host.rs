@@ -320,7 +320,7 @@ impl Daemon {
             umask: 0o077,
             nice: None,
             oom_score_adj: Some(text(OOM_SCORE.as_bytes())?),
-            limits: vec![(libc::RLIMIT_AS as u32, limit)],
+            limits: vec![(libc::RLIMIT_AS as _, limit)],
             identity: None,
             no_new_privileges: true,
         })

@@ -34,6 +34,9 @@ const LAUNCHES_AT_ONCE: usize = 64;
 /// For the pump to say that a run's output is kept. A disk that is stuck for longer delays no restart and no shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
+/// A run whose output is being kept, and when that takes too long.
+type Drain = (Moment, ServiceId, Run);
+
 /// Work that is under way or waits for its turn.
 #[derive(Debug, Default)]
 pub struct Backlog {
@@ -61,7 +64,7 @@ impl Backlog {
 
     /// Launches that have not begun, and drains, to be written down. A launch whose files are being read has not begun.
     #[must_use]
-    pub fn rest(&self) -> (Vec<(ServiceId, Run)>, Vec<(Moment, ServiceId, Run)>) {
+    pub fn rest(&self) -> (Vec<(ServiceId, Run)>, Vec<Drain>) {
         let gathering = self.gathering.iter().map(|(id, run)| (*id, *run));
         (gathering.chain(self.launches.iter().copied()).collect(), self.drains.iter().copied().collect())
     }

@@ -11,6 +11,7 @@ mod bundle;
 mod check;
 mod dependencies;
 mod health;
+mod hooks;
 mod launch;
 mod lifecycle;
 mod logs;

@@ -79,7 +79,7 @@ fn a_hook_hears_of_its_boot_and_of_what_comes() {
     let mut events = daemon.events();
     events.until_that("the boot", |event| is_failure(event, "echo", "daemon_start"));
     daemon.cli(&["emit", "go"]).exits(0);
-    let failed = events.until_that("the event", |event| is_failure(event, "echo", "custom.go attempt nil lost nil"));
+    let failed = events.until_that("the event", |event| is_failure(event, "echo", "custom.go attempt 1"));
     let emitted = failed["cause"].as_str().expect("a cause");
     assert_eq!(failed["data"]["event_id"], emitted);
     assert_eq!(script(&daemon, "echo")["state"], "loaded");
@@ -123,7 +123,7 @@ end)"#;
     events.until_that("who it died with", |event| is_failure(event, "slow", "SIGKILL"));
     events.until_that("the second attempt", |event| is_failure(event, "slow", "custom.go again"));
     daemon.cli(&["emit", "more"]).exits(0);
-    events.until_that("what comes after it", |event| is_failure(event, "echo", "custom.more attempt nil lost nil"));
+    events.until_that("what comes after it", |event| is_failure(event, "echo", "custom.more attempt 1"));
     assert_eq!(daemon.status("web")["run"], run);
     assert_eq!(script(&daemon, "echo")["handlers"][0]["failed"], 3, "each of its events once");
 }
@@ -140,7 +140,7 @@ fn a_broken_edit_keeps_the_old_version_and_says_so() {
     assert_eq!(script(&daemon, "echo")["state"], "stale");
     daemon.cli(&["emit", "go"]).exits(0);
     events.until_that("the old version", |event| is_failure(event, "echo", "custom.go"));
-    write(&daemon, "echo", &ECHO.replace("attempt", "newer"));
+    write(&daemon, "echo", &ECHO.replace(" attempt ", " newer "));
     daemon.cli(&["reload"]).exits(0).says(&["loaded"]);
     daemon.cli(&["emit", "two"]).exits(0);
     events.until_that("the new version", |event| is_failure(event, "echo", "custom.two newer"));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
+use super::verb::completions::Shell;
+use super::verb::plugin::Plugin;
 use super::{exit, hook};
 use crate::value::duration;
 use crate::wire::request::MAX_LINES;
@@ -111,6 +113,9 @@ pub enum Verb {
     /// Without a command it lists those of the plugin, without a plugin those of all.
     #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
     X(hook::Call),
+    /// See, check and write plugins
+    #[command(subcommand, after_help = after("section3 plugin list"))]
+    Plugin(Plugin),
     /// Check a config, no supervisor needed
     ///
     /// Lists every problem with file, line, column and key; exit 6 if there is one.
@@ -308,7 +313,7 @@ pub struct Update {
 #[derive(Group, Debug)]
 pub struct Completions {
     /// Shell
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
 }
 
 #[derive(Group, Debug)]
@@ -344,6 +349,7 @@ impl Args {
             | Verb::Emit(_)
             | Verb::X(_) => (false, true),
             Verb::Hook(asked) => (false, asked.verb.needs_supervisor()),
+            Verb::Plugin(plugin) => (true, plugin.takes_socket()),
         };
         for (given, taken, flag) in [
             (self.config.is_some(), takes_config, "--config"),

@@ -1,10 +1,14 @@
 //! The words of `hook`, `emit` and `x`.
 
+#[cfg(feature = "hooks")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Subcommand};
 
 use super::args::after;
+#[cfg(feature = "hooks")]
+use crate::hooks::rehearsal::{MAX_EVENTS, Reply};
 use crate::value::duration;
 
 #[derive(Group, Debug)]
@@ -30,6 +34,17 @@ pub enum Hook {
     /// Keep a hook or plugin from running, also over reloads
     #[command(verbatim_doc_comment, after_help = after("section3 hook disable notify"))]
     Disable(Named),
+    /// Run a hook on made-up events, no supervisor needed
+    ///
+    /// What it does is printed in order instead of done, and the clock jumps to whatever is due next. Exit 1 when its handler
+    /// failed or would have been killed.
+    #[cfg(feature = "hooks")]
+    #[command(verbatim_doc_comment, after_help = after("section3 hook test hooks/notify-sidecar.lua --event crash --set data.code=78"))]
+    Test(Test),
+    /// Print annotations of the Lua API, for editors
+    #[cfg(feature = "hooks")]
+    #[command(verbatim_doc_comment, after_help = after("section3 hook types --out section3.d.lua"))]
+    Types(Types),
 }
 
 impl Hook {
@@ -38,6 +53,8 @@ impl Hook {
     pub const fn needs_supervisor(&self) -> bool {
         match self {
             Self::List(_) | Self::Enable(_) | Self::Disable(_) => true,
+            #[cfg(feature = "hooks")]
+            Self::Test(_) | Self::Types(_) => false,
         }
     }
 }
@@ -53,6 +70,48 @@ pub struct List {
 pub struct Named {
     /// Hook or plugin
     pub name: String,
+}
+
+#[cfg(feature = "hooks")]
+#[derive(Group, Debug)]
+pub struct Test {
+    /// Lua file
+    pub file: PathBuf,
+    /// Event: its type, such as crash or custom.deploy
+    #[arg(long, value_name = "TYPE")]
+    pub event: String,
+    /// Service of the event; web without it
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Set a field of the event: data.code=1, severity=error
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Events in all
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_EVENTS)))]
+    pub repeat: u32,
+    /// Time between two events
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "0s")]
+    pub every: Duration,
+    /// Answers, in order: 'POST api.example.net=503,429:7,200', 'GET unix:*=refused', 'exec gzip=1'
+    #[arg(long, value_name = "WHOM=ANSWERS", value_parser = Reply::parse)]
+    pub reply: Vec<Reply>,
+    /// Do everything for real, but for what would be asked of the supervisor
+    #[arg(long)]
+    pub live: bool,
+    /// The same seed gives the same output
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(feature = "hooks")]
+#[derive(Group, Debug)]
+pub struct Types {
+    /// Write to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Group, Debug)]

@@ -78,6 +78,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Hook(asked) => verb::hook::run(context, asked.verb)?,
         Verb::Emit(asked) => verb::hook::emit(context, &asked)?,
         Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
+        Verb::Plugin(asked) => verb::plugin::run(context, &around.config(config), &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
@@ -89,7 +90,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
             #[cfg(feature = "update")]
             SelfVerb::Rollback => verb::itself::rollback::run(context)?,
         },
-        Verb::Completions(asked) => verb::manual::completions(context.out, asked.shell, Args::command())?,
+        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::command())?,
         Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
     };
     Ok(Next::Exit(code))

@@ -38,6 +38,10 @@ fn command_lines_that_are_understood() {
         "--config x.yml check",
         "init",
         "demo",
+        #[cfg(feature = "hooks")]
+        "hook test x.lua --event crash --service web --set data.code=1 --set severity=error --repeat 5 --every 2s --live --seed 7 --json",
+        #[cfg(feature = "hooks")]
+        "hook types --out section3.d.lua",
         "completions zsh",
         "man",
         "man status",
@@ -137,7 +141,13 @@ fn exit_codes() {
 
 #[test]
 fn generated_pages_are_there() {
-    for (line, part) in [("completions bash", "_section3()"), ("man", ".TH section3"), ("man status", ".TH section3-status")] {
+    for (line, part) in [
+        ("completions bash", "_section3()"),
+        ("completions zsh", "#compdef section3"),
+        ("completions fish", "complete -c section3"),
+        ("man", ".TH section3"),
+        ("man status", ".TH section3-status"),
+    ] {
         let (mut out, stdout, _) = out::testing::sheets(false);
         assert!(matches!(carry_out(parse(line).unwrap(), &mut out), Ok(Next::Exit(exit::DONE))));
         assert!(stdout.text().contains(part), "{line}");

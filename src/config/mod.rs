@@ -33,6 +33,7 @@ mod golden;
 use std::path::Path;
 
 pub use problem::{Problem, Problems};
+pub use source::exposure;
 
 use crate::spec::Spec;
 

@@ -73,6 +73,23 @@ pub fn examine(path: &Path, kind: Kind) -> Result<(), String> {
     open_to_others(found.uid(), found.mode(), own).map_or(Ok(()), |why| Err(format!("{} {why}", path.display())))
 }
 
+/// Who else than root and our uid can write a config that is read all the same, for a warning: a refusal would break mounts of
+/// files that belong to a user of the host. Nothing where the file cannot be looked at.
+#[must_use]
+pub fn exposure(path: &Path) -> Option<String> {
+    let found = std::fs::metadata(path).ok()?;
+    let own = nix::unistd::geteuid().as_raw();
+    let writers = writers(found.uid(), found.mode(), own)?;
+    Some(format!("{} {writers}: whoever can write it can run anything as uid {own}", path.display()))
+}
+
+fn writers(owner: u32, mode: u32, own: u32) -> Option<String> {
+    if mode & 0o022 != 0 {
+        return Some(format!("can be written by others than its owner (mode {:04o})", mode & 0o7777));
+    }
+    (owner != 0 && owner != own).then(|| format!("belongs to uid {owner}"))
+}
+
 /// What is expected at a path.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -173,6 +190,19 @@ mod tests {
             assert_eq!(said.is_some(), refused.is_some(), "{owner} {mode:o} {own}: {said:?}");
             assert!(said.unwrap_or_default().starts_with(refused.unwrap_or_default()), "{owner} {mode:o} {own}");
         }
+    }
+
+    #[test]
+    fn who_else_can_write_is_known() {
+        for (owner, mode, own, said) in [
+            (0, 0o100_644, 1000, None),
+            (1000, 0o100_600, 1000, None),
+            (1000, 0o100_644, 0, Some("belongs to uid 1000")),
+            (0, 0o100_664, 0, Some("can be written by others than its owner (mode 0664)")),
+        ] {
+            assert_eq!(writers(owner, mode, own).as_deref(), said, "{owner} {mode:o} {own}");
+        }
+        assert_eq!(exposure(Path::new("/nonexistent")), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, get
 use nix::sys::time::TimeVal;
 use serde_json::value::RawValue;
 
+use crate::sys::words;
 use crate::value::paths::Places;
 use crate::wire::{Fault, FaultCode, Reply, Request, reply};
 
@@ -67,6 +68,13 @@ impl<'a> Call<'a> {
     pub fn receive(&mut self) -> Result<Reply, Fault> {
         loop {
             match self.frame() {
+                // It was not begun, or what was begun of it is gone with the program that began it.
+                Ok(Reply::Fault(fault))
+                    if fault.code == FaultCode::Replaced && !self.answered && !self.repeated && may_be_repeated(self.request) =>
+                {
+                    self.repeated = true;
+                    self.frames = ask(self.places, self.request, self.patience)?;
+                }
                 Ok(reply) => {
                     self.answered = true;
                     return Ok(reply);
@@ -193,7 +201,7 @@ fn connected(places: &Places) -> Result<UnixStream, Fault> {
                 return Err(Fault::new(FaultCode::Usage, message));
             }
             Err(errno) => {
-                let message = format!("cannot connect to {}: {}", path.display(), errno.desc());
+                let message = format!("cannot connect to {}: {}", path.display(), words::errno(errno));
                 return Err(Fault::new(FaultCode::NoSupervisor, message));
             }
         }
@@ -221,9 +229,9 @@ fn open(path: &Path) -> Result<UnixStream, Errno> {
 }
 
 fn peer_uid(stream: &UnixStream) -> Result<u32, Fault> {
-    getsockopt(stream, sockopt::PeerCredentials)
-        .map(|credentials| credentials.uid())
-        .map_err(|errno| Fault::new(FaultCode::NotPermitted, format!("cannot tell who serves the socket: {}", errno.desc())))
+    getsockopt(stream, sockopt::PeerCredentials).map(|credentials| credentials.uid()).map_err(|errno| {
+        Fault::new(FaultCode::NotPermitted, format!("cannot tell who serves the socket: {}", words::errno(errno)))
+    })
 }
 
 /// A default path may lie in `/tmp`, where anyone can be first; root may still name the socket of another user.

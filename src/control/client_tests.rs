@@ -53,6 +53,12 @@ fn refuse_unread(mut stream: UnixStream) -> String {
     String::new()
 }
 
+fn replaced(mut stream: UnixStream) -> String {
+    let line = request_of(&stream);
+    stream.write_all(b"{\"v\":1,\"ok\":false,\"error\":{\"code\":\"replaced\",\"message\":\"ask again\"}}\n").unwrap();
+    line
+}
+
 fn half_an_answer(mut stream: UnixStream) -> String {
     let line = request_of(&stream);
     stream.write_all(b"{\"v\":1,\"ok\":tr").unwrap();
@@ -88,6 +94,10 @@ fn a_connection_that_ends_before_the_answer_is_made_again_once() {
         (vec![close_after_reading], restart(), Some(FaultCode::ConnectionLost)),
         (vec![half_an_answer], Request::Version, Some(FaultCode::ConnectionLost)),
         (vec![refuse_unread], Request::Version, Some(FaultCode::Busy)),
+        // Its program was replaced: the next one is asked, once.
+        (vec![replaced, answer], Request::Version, None),
+        (vec![replaced, replaced], Request::Version, Some(FaultCode::Replaced)),
+        (vec![replaced], restart(), Some(FaultCode::Replaced)),
     ] {
         let script = script(steps);
         let result = call(&script.places(), &request, None);

@@ -18,6 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::sys::task;
 use crate::wire::request::Form;
 use crate::wire::{Fault, FaultCode, Request, reply};
 use line::Line;
@@ -189,7 +190,7 @@ impl Places {
             Doing::Nothing => None,
         };
         let free = Rc::clone(&self.free);
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             // There are as many places as before, and they were enough.
             let Ok(_place) = free.try_acquire() else { return };
             converse(&line, owner, &calls).await;
@@ -208,7 +209,7 @@ pub async fn serve(listener: UnixListener, places: Places, calls: mpsc::Sender<C
                 let (calls, free) = (calls.clone(), Rc::clone(&places.free));
                 // Entered at once: a connection that was accepted is never forgotten.
                 let line = places.enter(Line::new(stream));
-                tokio::task::spawn_local(async move {
+                task::begin(async move {
                     let Ok(_place) = free.try_acquire() else {
                         line.turn_away(&Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected"))).await;
                         return;

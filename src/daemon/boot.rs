@@ -57,8 +57,8 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let failed = |message: String| (EXIT_FAILED, message);
     // First of all: from here on no signal is fatal, none is lost, and every thread and child starts from this mask.
     let signals =
-        signals::block_and_open().map_err(|errno| failed(format!("cannot open a signal descriptor: {}", errno.desc())))?;
-    let null = init::open_null().map_err(|errno| failed(format!("cannot open /dev/null: {}", errno.desc())))?;
+        signals::block_and_open().map_err(|errno| failed(format!("cannot open a signal descriptor: {}", words::errno(errno))))?;
+    let null = init::open_null().map_err(|errno| failed(format!("cannot open /dev/null: {}", words::errno(errno))))?;
     init::close_inherited_on_exec();
 
     let around = paths::Surroundings { uid: geteuid().as_raw(), env: &|name| std::env::var_os(name) };
@@ -74,17 +74,19 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     occupancy.sign(&boot).map_err(|error| failed(format!("cannot sign the lock beside the socket: {}", words::io(&error))))?;
 
     let descriptor_limit =
-        init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", errno.desc())))?;
+        init::raise_descriptor_limit().map_err(|errno| failed(format!("cannot read limits: {}", words::errno(errno))))?;
     init::make_room_for_descriptors(&null, DESCRIPTORS + spec.services.len() * DESCRIPTORS_PER_SERVICE);
     if std::process::id() != 1
         && let Err(errno) = init::become_subreaper()
     {
-        restrictions.push(format!("cannot become the reaper of orphans: {}", errno.desc()));
+        restrictions.push(format!("cannot become the reaper of orphans: {}", words::errno(errno)));
     }
     if crate::sys::process::stat(std::process::id() as i32).is_none() {
         restrictions.push("/proc cannot be read: processes that leave their group are not found".to_owned());
     }
     restrictions.extend(ignored_names(&spec));
+    restrictions.extend(spec.scripts.withheld.iter().map(ToString::to_string));
+    restrictions.extend(config::exposure(&config_path));
 
     let surroundings = Surroundings {
         environment: inherited_environment(),

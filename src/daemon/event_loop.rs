@@ -31,7 +31,7 @@ use crate::control::server::{self, Call};
 use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
 use crate::supervision::{ServiceId, Supervisor};
-use crate::sys::{init, signals, wait, words};
+use crate::sys::{init, signals, task, wait, words};
 use crate::value::version::VERSION;
 use crate::value::{Moment, Signal};
 use crate::wire::event::{Actor, Kind, Origin};
@@ -65,7 +65,7 @@ pub struct Parts {
 /// Where connections leave requests for the inbox, whatever they came through. Must be called in a `LocalSet`.
 fn pass_on(inbox: mpsc::Sender<Letter>) -> mpsc::Sender<Call> {
     let (calls, mut asked) = mpsc::channel(1);
-    tokio::task::spawn_local(async move {
+    task::begin(async move {
         while let Some(call) = asked.recv().await {
             if inbox.send(Letter::Call(call)).await.is_err() {
                 return;
@@ -156,7 +156,7 @@ impl Daemon {
     pub fn serve(&self, listener: std::os::unix::net::UnixListener) -> std::io::Result<JoinHandle<()>> {
         let listener = tokio::net::UnixListener::from_std(listener)?;
         self.listening.set(listener.as_raw_fd());
-        Ok(tokio::task::spawn_local(server::serve(listener, self.places.clone(), self.calls.clone())))
+        Ok(task::begin(server::serve(listener, self.places.clone(), self.calls.clone())))
     }
 
     /// Runs until everything is done; returns the exit code.
@@ -270,6 +270,8 @@ impl Daemon {
                     self.reload_by_signal(arrived.signal);
                 }
                 libc::SIGUSR2 => self.begin_reexec(Asker { actor: Actor::Signal(arrived.signal), answer: None }, now),
+                // These mean nothing to a program that does not ask for them, and come at every `fg` and resized window.
+                libc::SIGCONT | libc::SIGWINCH | libc::SIGURG => {}
                 // Never fatal; what nobody documents is not acted upon.
                 _ => tracing::info!("ignored {} from PID {}", arrived.signal, arrived.from_pid),
             }

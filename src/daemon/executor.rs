@@ -23,7 +23,7 @@ use crate::supervision::{Action, Effect, Fact, Remains, ServiceId};
 use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Moment, Run, ServiceName};
 use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
 
@@ -34,8 +34,8 @@ const LAUNCHES_AT_ONCE: usize = 64;
 /// For the pump to say that a run's output is kept. A disk that is stuck for longer delays no restart and no shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// A run whose output is being kept, and when that takes too long.
-type Drain = (Moment, ServiceId, Run);
+/// A run whose output is being kept, and until when that is waited for.
+pub type Drain = (Moment, ServiceId, Run);
 
 /// Work that is under way or waits for its turn.
 #[derive(Debug, Default)]
@@ -197,9 +197,10 @@ impl Daemon {
         }
         self.backlog.gathering.insert(id, run);
         let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
-            let gathered = tokio::task::spawn_blocking(move || Materials::gather(&spec.definition)).await;
-            let gathered = gathered.unwrap_or_else(|fault| Err(LaunchFacts { stage: "prepare", message: fault.to_string() }));
+        task::begin(async move {
+            let gathered = task::aside(move || Materials::gather(&spec.definition)).await;
+            let gathered = gathered
+                .unwrap_or_else(|_| Err(LaunchFacts { stage: "prepare", message: "failed inside the supervisor".to_owned() }));
             let _ = inbox.send(Letter::Gathered(id, run, gathered)).await;
         });
     }
@@ -250,7 +251,7 @@ impl Daemon {
     /// A letter comes when the outcome of a launch may be known.
     pub(super) fn await_launch(&self, id: ServiceId, run: Run, launch: &Rc<spawn::Launch>) {
         let (inbox, watched) = (self.inbox.clone(), Rc::clone(launch));
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             watched.settled().await;
             drop(watched);
             let _ = inbox.send(Letter::Launched(id, run)).await;

@@ -23,6 +23,7 @@ mod ring;
 mod sentence;
 mod streams;
 mod task;
+mod usage;
 mod view;
 mod watch;
 

@@ -64,7 +64,7 @@ impl Occupancy {
                     "another supervisor{pid} runs at {shown}; talk to it with `section3 status`, or give this one another --socket"
                 )))
             }
-            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), errno.desc()))),
+            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), words::errno(errno)))),
         }
     }
 
@@ -126,8 +126,7 @@ impl Occupancy {
             Ok(_) => return Err(Refusal::Unusable(format!("{shown} is not a socket; remove it or choose another --socket"))),
             Err(_) => {}
         }
-        let failed =
-            |what: &str, errno: Errno| Refusal::Unusable(format!("cannot {what} {shown}: {}", errno.desc().to_lowercase()));
+        let failed = |what: &str, errno: Errno| Refusal::Unusable(format!("cannot {what} {shown}: {}", words::errno(errno)));
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let descriptor = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|errno| failed("make", errno))?;
         // Before bind(2), which gives the file the mode of the descriptor: there is no moment at which it is more open.

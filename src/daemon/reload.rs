@@ -8,8 +8,9 @@ use super::orders::{Report, reload_line};
 use crate::config::{self, Problems};
 use crate::spec::Spec;
 use crate::supervision::reload::Change;
+use crate::sys::task;
 use crate::wire::event::Kind;
-use crate::wire::{Fault, FaultCode, ReloadReport, text};
+use crate::wire::{Fault, FaultCode, ReloadReport, ReloadResult, text};
 
 impl Daemon {
     /// Begins to read the config. One reload at a time.
@@ -24,14 +25,18 @@ impl Daemon {
         let path = self.config_path.clone();
         let file = path.display().to_string();
         let inbox = self.inbox.clone();
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let read = move || {
+                if let Some(exposure) = config::exposure(&path) {
+                    tracing::warn!("{exposure}");
+                }
                 let spec = config::load(&path, &|name| std::env::var(name).ok())?;
                 let catalogue = Catalogue::read(&spec.scripts);
                 Ok((spec, catalogue))
             };
-            let result =
-                tokio::task::spawn_blocking(read).await.unwrap_or_else(|fault| Err(Problems::internal(&file, fault.to_string())));
+            let result = task::aside(read)
+                .await
+                .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));
             let _ = inbox.send(Letter::ConfigRead(Box::new(order), result)).await;
         });
     }
@@ -71,7 +76,8 @@ impl Daemon {
         });
         let scripts = self.hooks.plan(catalogue);
         let scripts = scripts.iter().map(|(name, change)| super::hooks::line(name, *change, false));
-        let report = ReloadReport { dry_run: true, services: lines.chain(scripts).collect(), notes: Vec::new() };
+        let report =
+            ReloadReport { dry_run: true, services: lines.chain(scripts).chain(withheld(spec)).collect(), notes: Vec::new() };
         if let Some(answer) = order.answer {
             answer.finish(&report, || text::reload(&report));
         }
@@ -115,6 +121,10 @@ impl Daemon {
             }
             lines.push(line);
         }
+        for line in withheld(spec) {
+            tracing::warn!("{}", line.done);
+            lines.push(line);
+        }
         self.orders.enter(number, order.answer, open, Report::Reload(lines));
         let settings = self.supervisor.settings();
         self.pump.console(settings.console);
@@ -122,6 +132,16 @@ impl Daemon {
             self.pump.limits(crate::log::LogId::OWN, settings.log);
         }
     }
+}
+
+/// A line for each plugin that wants more than it is allowed: it failed, and says what to write.
+fn withheld(spec: &Spec) -> impl Iterator<Item = ReloadResult> + '_ {
+    spec.scripts.withheld.iter().map(|plugin| ReloadResult {
+        name: format!("plugin {}", plugin.name),
+        change: crate::wire::Change::Unchanged,
+        done: plugin.to_string(),
+        ok: false,
+    })
 }
 
 fn refuse(order: ReloadOrder, code: FaultCode, message: &str) {

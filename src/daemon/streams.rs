@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::event_loop::Daemon;
 use crate::control::server::{Answer, Lost};
 use crate::log::{FollowEnd, Following, LogId, Snapshot, following};
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::wire::event::{Event, Origin};
 use crate::wire::request::LogName;
 use crate::wire::text::{self, TailText};
@@ -83,7 +83,7 @@ impl Daemon {
             self.subscribers.0.push(Subscriber { connection, next: Rc::clone(&next), events, too_slow: Rc::clone(&too_slow) });
             (live, too_slow)
         });
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let _flow = flow;
             for event in past {
                 if send_event(&answer, &event, &origin).await.is_err() {
@@ -114,7 +114,7 @@ impl Daemon {
         let several = logs.len() > 1;
         let asked: Vec<Asked> = logs.into_iter().map(|(name, log)| self.ask_for_tail(name, log, lines, follow)).collect();
         let flow = (!follow).then(|| Rc::clone(&self.flows));
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let _flow = flow;
             // An error means that the client is gone: there is nobody to tell.
             let _ = tail(asked, lines, several, answer).await;
@@ -167,7 +167,7 @@ async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> R
         if several && live.is_none() {
             send_line(&answer, &mut writer, &TailItem::heading(name.as_str())).await?;
         }
-        let read = tokio::task::spawn_blocking(move || snapshot.last(lines as usize)).await;
+        let read = task::aside(move || snapshot.last(lines as usize)).await;
         let bytes = match read {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
@@ -175,8 +175,9 @@ async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> R
                 answer.refuse(&Fault::new(FaultCode::Failed, message));
                 return Ok(());
             }
-            Err(fault) => {
-                answer.refuse(&Fault::new(FaultCode::Internal, fault.to_string()));
+            Err(_) => {
+                let message = format!("reading the log of {} failed inside the supervisor", name.as_str());
+                answer.refuse(&Fault::new(FaultCode::Internal, message));
                 return Ok(());
             }
         };
@@ -197,7 +198,7 @@ async fn follow(lives: Vec<(LogName, Following)>, answer: Answer, mut writer: Ta
     let (lines, mut met) = mpsc::channel::<(LogName, Result<Vec<u8>, FollowEnd>)>(256);
     for (name, mut live) in lives {
         let lines = lines.clone();
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let mut unfinished = Vec::new();
             loop {
                 match live.next().await {

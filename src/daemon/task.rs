@@ -9,7 +9,7 @@ pub struct Task(AbortHandle);
 impl Task {
     /// Begins it on the loop's own thread.
     pub fn begin(work: impl Future<Output = ()> + 'static) -> Self {
-        Self(tokio::task::spawn_local(work).abort_handle())
+        Self(crate::sys::task::begin(work).abort_handle())
     }
 }
 

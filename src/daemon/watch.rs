@@ -37,7 +37,7 @@ use crate::supervision::{Fact, ServiceId};
 use crate::sys::init::random_id;
 use crate::sys::spawn::Recipe;
 use crate::sys::watch::watch;
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
 use crate::wire::{HealthView, State};
@@ -561,7 +561,7 @@ impl Search {
             let is_found = if part.len() <= SEARCHED_HERE {
                 lines.take(&part)
             } else {
-                let searched = tokio::task::spawn_blocking(move || {
+                let searched = task::aside(move || {
                     let is_found = lines.take(&part);
                     (lines, is_found)
                 });

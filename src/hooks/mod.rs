@@ -23,4 +23,6 @@ pub mod clock;
 #[cfg(feature = "hooks")]
 pub mod host;
 #[cfg(feature = "hooks")]
+pub mod rehearsal;
+#[cfg(feature = "hooks")]
 pub mod script;

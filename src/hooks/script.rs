@@ -111,6 +111,11 @@ pub trait Effects {
     /// Where its file or variable cannot be read.
     fn secret(&self, name: &str, source: &SecretSource) -> Result<String, IoFault>;
 
+    /// Where a secret comes from that `secrets:` does not name; nowhere, but in `hook test`.
+    fn unnamed_secret(&self, _name: &str) -> Option<SecretSource> {
+        None
+    }
+
     /// A variable of the environment.
     fn variable(&self, name: &str) -> Option<String>;
 

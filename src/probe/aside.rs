@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::sys::task;
 
 /// Such questions under way at once, for all services: each may hold a thread for as long as its disk is dead.
 pub const MOST_LOOK_UPS: usize = 32;
@@ -23,7 +24,7 @@ impl Default for LookUps {
 #[derive(Debug)]
 pub struct Aside<T> {
     places: LookUps,
-    under_way: Option<JoinHandle<T>>,
+    under_way: Option<oneshot::Receiver<T>>,
 }
 
 impl<T: Send + 'static> Aside<T> {
@@ -38,7 +39,7 @@ impl<T: Send + 'static> Aside<T> {
     pub async fn ask(&mut self, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         if self.under_way.is_none() {
             let place = Arc::clone(&self.places.0).acquire_owned().await.ok()?;
-            self.under_way = Some(tokio::task::spawn_blocking(move || {
+            self.under_way = Some(task::aside(move || {
                 let _place = place;
                 question()
             }));

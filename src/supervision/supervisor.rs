@@ -3,7 +3,7 @@
 //! Pure like the machine of one service. It hands every event on, then draws the consequences for the others: a gate
 //! opens, a shutdown goes one step further, an essential service takes everything down.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub(super) enum Phase {
 #[derive(Debug, Serialize, Deserialize)]
 struct Boot {
     since: Moment,
-    pending: HashSet<ServiceId>,
+    pending: BTreeSet<ServiceId>,
 }
 
 impl Supervisor {

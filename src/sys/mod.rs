@@ -2,6 +2,8 @@
 //! becomes an error once.
 #![allow(unsafe_code)]
 
+#[cfg(all(target_env = "musl", any(target_arch = "x86_64", target_arch = "aarch64"), not(debug_assertions)))]
+mod backtrace;
 pub mod child;
 pub mod clock;
 pub mod epoll;
@@ -15,6 +17,8 @@ pub mod reexec;
 pub mod reserve;
 pub mod signals;
 pub mod spawn;
+pub mod task;
+pub mod usage;
 pub mod wait;
 pub mod wake;
 pub mod watch;

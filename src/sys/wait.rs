@@ -31,12 +31,22 @@ pub struct Usage {
 /// nix's `waitid` is not used: it fails on a child that a real-time signal ended.
 #[must_use]
 pub fn peek() -> Option<Zombie> {
+    look(libc::P_ALL, 0, libc::WNOHANG)
+}
+
+/// Waits until this child has ended, and does not reap it. `None` where there is no such child.
+#[must_use]
+pub fn until_ended(pid: i32) -> Option<Zombie> {
+    look(libc::P_PID, pid.unsigned_abs(), 0)
+}
+
+fn look(whose: libc::idtype_t, id: libc::id_t, patience: i32) -> Option<Zombie> {
     loop {
         // SAFETY: siginfo_t is plain data, and all zeroes is a value of it: "nothing".
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let flags = libc::WEXITED | libc::WNOWAIT | patience;
         // SAFETY: the pointer is to a live siginfo_t.
-        let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+        let result = unsafe { libc::waitid(whose, id, &raw mut info, flags) };
         if result == -1 && Errno::last() == Errno::EINTR {
             continue;
         }

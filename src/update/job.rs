@@ -155,3 +155,45 @@ pub fn here<'a>(running: Version, record: &Record, target: &'a str, now: SystemT
 fn not_accepted(url: &Url, flaw: &super::signature::Flaw) -> Fault {
     failed(format!("the signature of {url} is not accepted: {flaw}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::update::signature::Keys;
+
+    /// A server that is never silent for long and never done.
+    #[test]
+    fn a_byte_now_and_then_ends_at_the_total_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                // The client sends nothing more: each read is a short wait.
+                while stream.write_all(b"x").is_ok() {
+                    let _ = stream.read(&mut [0; 512]);
+                }
+            }
+        });
+        let key = include_str!("testdata/key.pub").lines().nth(1).unwrap_or_default();
+        let source = Source {
+            url: format!("http://127.0.0.1:{port}/").parse().expect("a URL"),
+            keys: Keys::parse(&[key]).expect("a key"),
+        };
+        let long = Duration::from_secs(60);
+        let job = Job::new(source, Limits { connect: long, idle: long, total: Duration::from_millis(300) }).expect("a job");
+        let running = Version { major: 0, minor: 1, patch: 0 };
+        let asked = here(running, &Record::default(), "linux-amd64", SystemTime::UNIX_EPOCH);
+        let fault = job.newest(asked).expect_err("too slow");
+        assert_eq!(fault.code, FaultCode::Timeout);
+        assert!(fault.message.contains("took longer than 300ms"), "{fault}");
+        job.end();
+    }
+}

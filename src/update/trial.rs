@@ -150,5 +150,18 @@ mod tests {
             let fault = tried(script, Duration::from_millis(300)).expect_err(script);
             assert!(fault.message.contains("did not say its version within 300ms"), "{fault}");
         }
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+        // Open for both: the script finds a reader whenever it comes.
+        let held = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("open");
+        let reader = std::fs::File::open(&fifo).expect("open");
+        let script = format!("#!/bin/sh\nexec 9>'{}'\nsleep 1000 &\nwait\n", fifo.display());
+        assert!(tried(&script, Duration::from_secs(3)).is_err());
+        drop(held);
+        let (to, from) = channel();
+        thread::spawn(move || to.send(std::io::read_to_string(reader)));
+        // Its end comes when the last process that could write there is gone.
+        assert!(from.recv_timeout(LONG).is_ok());
     }
 }

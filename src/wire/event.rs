@@ -3,17 +3,20 @@
 //! The same JSON goes to `section3 events`, to hooks and to webhooks. Units are in the field names; what is absent is
 //! absent.
 
+mod read;
+
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::value::{ExitStatus, Run, ServiceName, Signal};
+use crate::value::{Run, ServiceName, Signal};
+
+pub use read::{EndedBy, Word, known_word};
 
 /// One fact about the life of a service or of the supervisor.
 #[derive(Clone, Debug)]
@@ -36,25 +39,6 @@ pub struct Event {
     pub depth: u8,
     /// What happened.
     pub kind: Kind,
-}
-
-/// A word of the program's own. By another name than `&str`, which serde could only borrow from what it reads.
-pub type Word = &'static str;
-
-/// Reads a [`Word`] that an earlier image of the program wrote down. Words are few and repeat, so each is kept once, for good.
-///
-/// # Errors
-///
-/// It is no string.
-pub fn known_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
-    static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
-    let text = Cow::<str>::deserialize(deserializer)?;
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(known.get(&*text).copied().unwrap_or_else(|| {
-        let word: Word = Box::leak(text.into_owned().into_boxed_str());
-        known.insert(word);
-        word
-    }))
 }
 
 /// Who brings things about.
@@ -232,41 +216,6 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// `code`, or `signal` and `core`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndedBy(pub ExitStatus);
-
-impl Serialize for EndedBy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self.0 {
-            ExitStatus::Code(code) => map.serialize_entry("code", &code)?,
-            ExitStatus::Signal { signal, core } => {
-                map.serialize_entry("signal", &signal)?;
-                map.serialize_entry("core", &core)?;
-            }
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for EndedBy {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Written {
-            code: Option<u8>,
-            signal: Option<Signal>,
-            #[serde(default)]
-            core: bool,
-        }
-        match Written::deserialize(deserializer)? {
-            Written { code: Some(code), signal: None, .. } => Ok(Self(ExitStatus::Code(code))),
-            Written { code: None, signal: Some(signal), core } => Ok(Self(ExitStatus::Signal { signal, core })),
-            Written { .. } => Err(serde::de::Error::custom("an end is either a code or a signal")),
-        }
-    }
-}
-
 /// A launch that failed before its program ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchFacts {
@@ -421,6 +370,7 @@ pub enum Kind {
     /// `custom.NAME`, from `section3 emit` or a script's `emit`; at most 16 KiB of data.
     Custom {
         name: Arc<str>,
+        #[serde(deserialize_with = "read::free")]
         data: Arc<RawValue>,
     },
     Stuck {

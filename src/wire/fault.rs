@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(
             table,
             "usage 2\nunknown_service 4\nfailed 1\ntimeout 5\ninvalid_config 6\nnot_permitted 7\novertaken 1\nbusy 1\n\
-             shutting_down 1\ntoo_slow 1\nno_supervisor 3\nconnection_lost 1\ninternal 1"
+             shutting_down 1\nreplaced 1\ntoo_slow 1\nno_supervisor 3\nconnection_lost 1\ninternal 1"
         );
     }
 

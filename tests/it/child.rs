@@ -3,7 +3,7 @@
 //! It says `started NAME`, `got SIGNAL` and `done ORDER`; its death is the end of the stream. Orders:
 //!
 //! - `exit N`: ends with this code; `raise SIG`: ends by this signal
-//! - `print N`: prints N numbered lines; `write TEXT`: prints a text with no newline; `close`: closes stdout and stderr
+//! - `print N`: prints N numbered lines; `write TEXT`: prints a text with no newline, `line TEXT` one with a newline; `close`: closes stdout and stderr
 //! - `ignore SIG`: from now on only reports it (`TERM`, `INT` and `QUIT` end it otherwise, all others never do)
 //! - `spawn NAME`: starts another one in the same group; `daemonize NAME`: starts one that is forked twice and has a session of its own
 //! - `notify TEXT`: sends it to its `NOTIFY_SOCKET`, `notify-at SOCKET TEXT` to another one; `|` stands for a line end
@@ -103,6 +103,10 @@ impl Child {
             }
             "ignore" => self.ignored.push(signal_named(what)),
             "print" => self.print(what.parse().expect("a number")),
+            "line" => {
+                println!("{what}");
+                let _ = std::io::stdout().flush();
+            }
             "write" => {
                 print!("{what}");
                 std::io::stdout().flush().expect("stdout");

@@ -11,12 +11,19 @@ mod bundle;
 mod check;
 mod dependencies;
 mod health;
+#[cfg(feature = "hooks")]
+mod hook_host;
+#[cfg(feature = "hooks")]
 mod hooks;
 mod launch;
 mod lifecycle;
 mod logs;
+mod packaging;
+mod plugins;
 mod readiness;
 mod readme;
+mod reexec;
+mod rehearsal;
 mod reload;
 mod root;
 mod sidecars;
@@ -27,5 +34,6 @@ mod stop;
 mod strangers;
 mod support;
 mod survival;
+#[cfg(feature = "update")]
 mod update;
 mod verbs;

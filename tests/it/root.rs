@@ -229,3 +229,19 @@ fn a_missing_proc_is_said_and_survived() {
     daemon.cli(&["stop", "web"]).exits(0);
     web.dies();
 }
+
+#[test]
+fn a_config_that_somebody_else_can_write_is_warned_of() {
+    let home = Home::new("services: {}");
+    let config = home.config();
+    std::os::unix::fs::chown(&config, Some(STRANGER), None).expect("another owner");
+    let daemon = Launch::new(home).start();
+    let warned = |count: usize, words: &str| {
+        let said = daemon.cli(&["tail", "section3"]).exits(0).out;
+        assert_eq!(said.matches(words).count(), count, "{said}");
+    };
+    warned(1, &format!("{} belongs to uid {STRANGER}: whoever can write it can run anything as uid 0", config.display()));
+    fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o664)).expect("a lax mode");
+    daemon.cli(&["reload"]).exits(0);
+    warned(1, "can be written by others than its owner (mode 0664)");
+}

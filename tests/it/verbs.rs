@@ -199,8 +199,35 @@ fn what_needs_no_supervisor_works_without() {
     let home = Home::new("services: {}");
     assert!(home.cli(&["--version"]).exits(0).out.contains(env!("CARGO_PKG_VERSION")));
     assert!(home.cli(&["--help"]).exits(0).out.contains("status"));
-    assert!(home.cli(&["completions", "bash"]).exits(0).out.contains("section3"));
     assert!(home.cli(&["man"]).exits(0).out.contains(".TH section3"));
+}
+
+#[test]
+fn bash_completes_commands_flags_and_services() {
+    let mut daemon = Daemon::start(TWO);
+    daemon.stage.actor("web");
+    let script = daemon.path("completions");
+    std::fs::write(&script, daemon.cli(&["completions", "bash"]).exits(0).out).expect("the completions");
+    for (line, completed) in [
+        ("sta", "status start"),
+        ("status --js", "--json"),
+        ("restart w", "web"),
+        ("--socket /x tail ", "-n --lines -f --follow --raw --socket -h --help web idle"),
+        ("self ree", "reexec"),
+        ("completions z", "zsh"),
+    ] {
+        let script = script.display();
+        let command = format!(
+            "PATH=$(dirname '{}'):$PATH; . '{script}'; IFS=' ' read -ra COMP_WORDS <<<'section3 {line}'; \
+             case '{line}' in *' ') COMP_WORDS+=('') ;; esac; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _section3; echo ${{COMPREPLY[@]}}",
+            program()
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &command]).env("SECTION3_SOCKET", daemon.socket());
+        bash.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let answer = finish(bash.spawn().expect("bash"), line).exits(0);
+        assert_eq!((answer.out.trim_end(), answer.err.as_str()), (completed, ""), "{line}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Demo {
         let template = std::env::temp_dir().join("section3-demo-XXXXXX");
         // mkdtemp(3): a fresh folder of mode 0700, whatever others have put into /tmp.
         let dir = nix::unistd::mkdtemp(&template).map_err(|errno| {
-            let message = format!("cannot make a folder like {}: {}", template.display(), errno.desc());
+            let message = format!("cannot make a folder like {}: {}", template.display(), crate::sys::words::errno(errno));
             Fault::new(FaultCode::Failed, message).with_hint("set TMPDIR to a folder that can be written")
         })?;
         let demo = Self { dir };

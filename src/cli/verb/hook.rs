@@ -28,6 +28,10 @@ pub fn run(context: Context<'_>, asked: Hook) -> Result<u8, Halt> {
         }
         Hook::Enable(named) => HookOrder::Enable { name: named.name },
         Hook::Disable(named) => HookOrder::Disable { name: named.name },
+        #[cfg(feature = "hooks")]
+        Hook::Test(asked) => return super::rehearsal::test(context.out, asked),
+        #[cfg(feature = "hooks")]
+        Hook::Types(asked) => return super::rehearsal::types(context.out, asked.out.as_deref()),
     };
     let report = call_for(&context.places, &Request::Hook(switch), Some(PATIENCE))?;
     context.out.write(hooks::switch(&report).as_bytes())?;

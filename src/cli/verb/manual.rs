@@ -1,23 +1,13 @@
-//! `section3 completions` and `section3 man`: generated from the arguments, so they cannot drift.
+//! `section3 man`: the manual page, written from the arguments, so it cannot drift.
 
-use clap::Command;
+use std::fmt::Write;
+
+use clap::{Arg, Command};
 
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::value::nearest::nearest;
 use crate::wire::{Fault, FaultCode};
-
-/// Prints the completions of a shell.
-///
-/// # Errors
-///
-/// Why they cannot be written.
-pub fn completions(out: &mut Out, shell: clap_complete::Shell, mut command: Command) -> Result<u8, Halt> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "section3", &mut text);
-    out.write(&text)?;
-    Ok(exit::DONE)
-}
 
 /// Prints a manual page in roff, of the whole program or of one command.
 ///
@@ -26,25 +16,81 @@ pub fn completions(out: &mut Out, shell: clap_complete::Shell, mut command: Comm
 /// That there is no such command, or why the page cannot be written.
 pub fn page(out: &mut Out, verb: Option<&str>, mut command: Command) -> Result<u8, Halt> {
     command.build();
-    let command = match verb {
-        None => command,
-        Some(verb) => match command.find_subcommand(verb) {
-            Some(found) => found.clone().name(format!("section3-{verb}")).bin_name(format!("section3 {verb}")),
-            None => {
-                let fault = Fault::new(FaultCode::Usage, format!("no such command: `{verb}`"));
-                let near = nearest(verb, command.get_subcommands().map(Command::get_name));
-                return Err(match near {
-                    Some(near) => fault.with_hint(format!("did you mean `{near}`?")),
-                    None => fault.with_hint("`section3 --help` lists the commands"),
+    let (name, command) = match verb {
+        None => ("section3".to_owned(), &mut command),
+        Some(verb) => {
+            let known: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+            match command.find_subcommand_mut(verb) {
+                Some(found) => (format!("section3-{verb}"), found),
+                None => {
+                    let fault = Fault::new(FaultCode::Usage, format!("no such command: `{verb}`"));
+                    return Err(match nearest(verb, known.iter().map(String::as_str)) {
+                        Some(near) => fault.with_hint(format!("did you mean `{near}`?")),
+                        None => fault.with_hint("`section3 --help` lists the commands"),
+                    }
+                    .into());
                 }
-                .into());
             }
-        },
+        }
     };
-    let mut roff = Vec::new();
-    clap_mangen::Man::new(command)
-        .render(&mut roff)
-        .map_err(|error| Fault::new(FaultCode::Internal, format!("cannot write the manual page: {error}")))?;
-    out.write(&roff)?;
+    out.write(roff(&name, command).as_bytes())?;
     Ok(exit::DONE)
+}
+
+/// The page of one command, in the macros of man(7).
+fn roff(name: &str, command: &mut Command) -> String {
+    let usage = command.render_usage().to_string();
+    let styled = |text: Option<&clap::builder::StyledStr>| text.map(ToString::to_string).unwrap_or_default();
+    let about = styled(command.get_about());
+    let (summary, _) = about.split_once('\n').unwrap_or((&about, ""));
+    let mut page = format!(
+        ".TH {} 1 \"\" \"section3 {}\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n{}\n.SH DESCRIPTION\n",
+        name,
+        env!("CARGO_PKG_VERSION"),
+        escaped(name),
+        escaped(summary),
+        escaped(usage.trim_start_matches("Usage: "))
+    );
+    for line in styled(command.get_long_about().or(command.get_about())).lines() {
+        let _ = if line.is_empty() { writeln!(page, ".PP") } else { writeln!(page, "{}", escaped(line)) };
+    }
+    page += ".SH OPTIONS\n";
+    for arg in command.get_arguments() {
+        let _ = writeln!(page, ".TP\n{}\n{}", escaped(&heading(arg)), escaped(&styled(arg.get_help())));
+    }
+    if command.has_subcommands() {
+        page += ".SH COMMANDS\n";
+    }
+    for inner in command.get_subcommands() {
+        let _ = writeln!(page, ".TP\n{}\n{}", escaped(inner.get_name()), escaped(&styled(inner.get_about())));
+    }
+    let _ = writeln!(page, ".SH NOTES\n.nf\n{}\n.fi", escaped(&styled(command.get_after_help())));
+    page
+}
+
+/// `-n, --lines <N>`, or `<NAME>`.
+fn heading(arg: &Arg) -> String {
+    let short = arg.get_short().map(|short| format!("-{short}"));
+    let long = arg.get_long().map(|long| format!("--{long}"));
+    let flags: Vec<String> = short.into_iter().chain(long).collect();
+    let takes_value = arg.get_action().takes_values();
+    let value = arg.get_value_names().and_then(<[_]>::first).filter(|_| takes_value).map(|name| format!("<{name}>"));
+    [flags.join(", ")].into_iter().filter(|flags| !flags.is_empty()).chain(value).collect::<Vec<_>>().join(" ")
+}
+
+/// Text in which roff finds nothing to obey.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let obeyed = |line: &&str| line.starts_with(['.', '\'']);
+    text.split('\n').map(|line| if obeyed(&line) { format!("\\&{line}") } else { line.to_owned() }).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_not_obeyed() {
+        assert_eq!(escaped("a-b \\n\n.TH\n'x"), "a\\-b \\en\n\\&.TH\n\\&'x");
+    }
 }

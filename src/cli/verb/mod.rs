@@ -1,6 +1,7 @@
 //! One file a command: arguments in, a request out, its answer printed.
 
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod events;
 pub mod hook;
@@ -8,6 +9,9 @@ pub mod init;
 pub mod itself;
 pub mod manual;
 pub mod order;
+#[cfg(feature = "hooks")]
+pub mod plugin;
+pub mod rehearsal;
 pub mod reload;
 pub mod rotate;
 pub mod signal;

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,9 +17,10 @@ use crate::daemon::errand::{after, converse};
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::inbox::Letter;
 use crate::daemon::watch::Finding;
+use crate::log::rest::Rest;
 use crate::sys::reexec::{self, Inherited};
 use crate::sys::spawn::Recipe;
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::duration::Human;
 use crate::value::version::VERSION;
 use crate::wire::event::ReadyBy;
@@ -53,7 +54,9 @@ impl Daemon {
         let edition = edition(&path)?;
         let watches = self.watches.rest();
         let found = watches.1.clone();
-        let log = self.pump.pause(PUMP_STOPS)?.rest;
+        // A pump that is held up now is asked again before the exec: what counts here is that the rest can be read.
+        let empty = || Rest { folder: self.null.as_raw_fd(), ..Rest::default() };
+        let log = self.pump.pause(PUMP_STOPS).map_or_else(|_| empty(), |paused| paused.rest);
         let copy = self.state(asker, log, Vec::new(), watches).encode();
         for (id, run) in found {
             self.found(id, run, Finding::Ready(ReadyBy::Log), now);
@@ -73,7 +76,7 @@ impl Daemon {
             no_new_privileges: false,
         };
         let (errands, null, inbox) = (Rc::clone(&self.children.errands), Rc::clone(&self.null), self.inbox.clone());
-        tokio::task::spawn_local(async move {
+        task::begin(async move {
             let shown = path.display();
             let asked =
                 tokio::time::timeout(LIMIT, converse(&errands, None, &recipe, &null, Some((memory.as_fd(), NUMBER)))).await;

@@ -14,12 +14,13 @@ use crate::daemon::event_loop::Daemon;
 use crate::daemon::inbox::Letter;
 use crate::daemon::ring::Led;
 use crate::daemon::task::Task;
+use crate::daemon::usage;
 use crate::hooks::budget::deeper;
 use crate::hooks::frame::{self, Call, CallError, MAX_FRAME, ToHost, Verb};
 use crate::log::LogId;
 use crate::supervision::message::HoldOrder;
 use crate::supervision::{ServiceId, Wish};
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Signal, nearest};
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
 use crate::wire::hooks::MAX_CUSTOM;
@@ -89,8 +90,7 @@ impl Daemon {
             }
             Verb::Get { service } => {
                 let id = self.service_called(&service)?;
-                let view = self.supervisor.service(id).map(|service| self.service_view(id, service, now));
-                Ok(Some(json!(view)))
+                self.wait_for_service(number, id, now)
             }
             Verb::Logs { service, lines } => {
                 let id = self.service_called(&service)?;
@@ -232,6 +232,31 @@ impl Daemon {
         up.calls.0.insert(number, task);
     }
 
+    /// A service as `status` shows it, with what only scripts are told: whom it needs, which variables the config gives it, and
+    /// what its processes use. The last is read from `/proc`, off the loop.
+    fn wait_for_service(&mut self, number: u64, id: ServiceId, now: Now) -> Result<Option<Value>, CallError> {
+        let Some(service) = self.supervisor.service(id) else { return Ok(Some(Value::Null)) };
+        let mut view = json!(self.service_view(id, service, now));
+        let definition = &service.spec().definition;
+        view["depends_on"] = json!(definition.depends_on.iter().map(|needed| needed.name.as_str()).collect::<Vec<_>>());
+        view["env"] = json!(definition.env.keys().collect::<Vec<_>>());
+        let pid = view["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let Some(pid) = pid else { return Ok(Some(view)) };
+        self.room_for_call()?;
+        self.wait_for(number, async move {
+            match tokio::task::spawn_blocking(move || usage::of_run(pid)).await {
+                Ok(used) => {
+                    view["usage"] = json!({
+                        "rss_bytes": used.rss_bytes, "cpu_ms": used.cpu_ms, "fds": used.fds, "processes": used.processes,
+                    });
+                    Ok(view)
+                }
+                Err(fault) => Err(refused("internal", fault.to_string())),
+            }
+        });
+        Ok(None)
+    }
+
     fn wait_for_log(&mut self, number: u64, id: ServiceId, lines: u32) -> Result<Option<Value>, CallError> {
         self.room_for_call()?;
         let (reply, snapshot) = oneshot::channel();
@@ -245,11 +270,11 @@ impl Daemon {
             };
             let read = async {
                 let Ok(Some(snapshot)) = snapshot.await else { return Ok(json!([])) };
-                let read = tokio::task::spawn_blocking(move || snapshot.last(lines as usize)).await;
+                let read = task::aside(move || snapshot.last(lines as usize)).await;
                 match read {
                     Ok(Ok(bytes)) => Ok(last_lines(&bytes)),
                     Ok(Err(error)) => Err(refused("failed", format!("cannot read the log: {}", words::io(&error)))),
-                    Err(fault) => Err(refused("internal", fault.to_string())),
+                    Err(_) => Err(refused("internal", "reading the log failed inside the supervisor")),
                 }
             };
             timeout(LOG_LIMIT, read).await.unwrap_or_else(|_| Err(slow()))

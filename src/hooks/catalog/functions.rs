@@ -149,7 +149,7 @@ pub static FUNCTIONS: [Function; 62] = [
     plain("log.error", LOG_LINE, "", "A line of section3.log"),
     plain(
         "json.encode",
-        &[arg("value", Kind::Any)],
+        &[opt("value", Kind::Any)],
         "string",
         "A list is a table with keys 1 to n; an empty table is an object; secrets are \"[secret]\"",
     ),
@@ -188,9 +188,9 @@ pub static FUNCTIONS: [Function; 62] = [
     plain("crypto.base64", &[arg("text", Kind::Secretable)], "string", "Base64 with padding; of a secret a secret"),
     fallible(
         "crypto.base64_decode",
-        &[arg("text", Kind::Secretable)],
+        &[arg("text", Kind::Secretable), opt("prefix", Kind::Text)],
         "string",
-        "Back again, with or without padding; of a secret a secret",
+        "Back again, with or without padding, and without a prefix such as `whsec_` where it begins so; of a secret a secret",
     ),
     plain("crypto.hex", &[arg("text", Kind::Secretable)], "string", "Hexadecimal digits; of a secret a secret"),
     fallible("crypto.hex_decode", &[arg("text", Kind::Secretable)], "string", "Back again; of a secret a secret"),

@@ -47,6 +47,7 @@ const CLASSES: &str = r#"---@alias section3.Duration number|string seconds, or t
 ---@field kind "file"|"dir"|"other"
 ---@field size integer bytes
 ---@field mtime number seconds since 1970
+---@field inode integer stays the same when it is renamed or linked
 
 ---@class section3.Service
 ---@field name string

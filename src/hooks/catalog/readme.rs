@@ -89,3 +89,35 @@ pub fn event_table() -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document with each table as it should be.
+    fn filled(text: &str) -> String {
+        let mut out = text.to_owned();
+        for (name, table) in [("api", api_table()), ("options", option_tables()), ("events", event_table())] {
+            let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+            let from = out.find(&begin).expect(&begin) + begin.len();
+            let to = out.find(&end).expect(&end);
+            out.replace_range(from..to, &format!("\n{table}\n"));
+        }
+        out
+    }
+
+    /// `SECTION3_WRITE=1 cargo test hooks_readme` writes what it should be.
+    #[test]
+    fn the_hooks_readme_says_what_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/hooks/README.md");
+        let text = std::fs::read_to_string(path).expect("hooks/README.md");
+        let filled = filled(&text);
+        if std::env::var_os("SECTION3_WRITE").is_some() {
+            std::fs::write(path, &filled).expect("written");
+        } else if let Some((found, wanted)) = text.lines().zip(filled.lines()).find(|(found, wanted)| found != wanted) {
+            panic!("hooks/README.md says\n{found}\nand should say\n{wanted}");
+        } else {
+            assert_eq!(text.len(), filled.len());
+        }
+    }
+}

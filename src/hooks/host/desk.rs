@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::intake::{Intake, Item, Work};
 use super::letter::{Letter, Postmark, Reader, text};
 use super::pulse::{Meter, SLICE, Sliced};
-use super::registration::{Action, Command, Handler, Register, Registration, Timer};
-use super::sandbox::{self, Sandbox, fault, overran};
+use super::registration::{Action, Command, Handler, MAX_TIMEOUT, Register, Registration, Timer};
+use super::sandbox::{self, Sandbox, fault_of, overran};
 use crate::hooks::clock;
 use crate::hooks::frame::{Ask, Delivery, Done, FromHost, HookError, Loaded, Subscription};
 use crate::hooks::script::{self, ExecRequest, Phase, RUN, Run, Script};
@@ -166,7 +166,7 @@ impl Desk {
         self.meter.pulse().end(&[number]);
         match asked {
             Ok(Ok(wanted)) => Ok(!matches!(wanted, Value::Nil | Value::Boolean(false))),
-            Ok(Err(error)) => Err(fault(&error)),
+            Ok(Err(error)) => Err(fault_of(&engine.sandbox.lua, &error)),
             Err(overrun) => Err(overran(overrun)),
         }
     }
@@ -284,7 +284,7 @@ impl Desk {
     }
 
     fn told(&self, engine: &Engine, error: &mlua::Error) -> HookError {
-        let error = fault(error);
+        let error = fault_of(&engine.sandbox.lua, error);
         if error.kind == HookFaultKind::Memory {
             self.clean_up(engine);
         }
@@ -362,7 +362,7 @@ impl Desk {
         let desk = Rc::clone(self);
         let run = (*script::run()).clone();
         spawn_local(async move {
-            if let Err(error) = desk.run(run, super::option::MAX_TIMEOUT, &call, |_| Ok(MultiValue::new())).await {
+            if let Err(error) = desk.run(run, MAX_TIMEOUT, &call, |_| Ok(MultiValue::new())).await {
                 desk.failed(None, error);
             }
             desk.register.spawned.set(desk.register.spawned.get() - 1);

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
+use crate::hooks::api::world::{self, World};
 use crate::hooks::clock;
 use crate::hooks::frame::{Answer, Call, CallError, FromHost, LogLine, Verb};
 use crate::hooks::script::{self, Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local};
@@ -128,11 +128,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The outside of a real script: the supervisor over the line, the rest through `outside`.
+/// The outside of a real script: the supervisor over the line, the rest is the world.
 pub struct Linked {
     line: Arc<Line>,
     script: String,
-    outside: Rc<dyn Effects>,
+    world: World,
     rate: RefCell<Rate>,
 }
 
@@ -145,8 +145,8 @@ struct Rate {
 
 impl Linked {
     /// The effects of one script.
-    pub fn new(line: &Arc<Line>, script: &str, outside: Rc<dyn Effects>) -> Self {
-        Self { line: Arc::clone(line), script: script.to_owned(), outside, rate: RefCell::default() }
+    pub fn new(line: &Arc<Line>, script: &str, world: World) -> Self {
+        Self { line: Arc::clone(line), script: script.to_owned(), world, rate: RefCell::default() }
     }
 
     fn say(&self, level: Severity, message: String, fields: BTreeMap<String, String>) -> bool {
@@ -186,15 +186,15 @@ impl Effects for Linked {
     }
 
     fn http(&self, request: HttpRequest) -> Local<'_, Result<HttpResponse, IoFault>> {
-        self.outside.http(request)
+        Box::pin(self.world.http(request))
     }
 
     fn exec(&self, request: ExecRequest) -> Local<'_, Result<ExecResult, IoFault>> {
-        self.outside.exec(request)
+        Box::pin(self.world.exec(request))
     }
 
     fn change(&self, change: FileChange) -> Local<'_, Result<(), IoFault>> {
-        self.outside.change(change)
+        Box::pin(self.world.change(change))
     }
 
     fn log(&self, level: Severity, message: String, fields: BTreeMap<String, String>) {
@@ -210,11 +210,11 @@ impl Effects for Linked {
     }
 
     fn secret(&self, name: &str, source: &SecretSource) -> Result<String, IoFault> {
-        self.outside.secret(name, source)
+        world::secret(name, source)
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        self.outside.variable(name)
+        std::env::var(name).ok()
     }
 
     fn wall(&self) -> SystemTime {

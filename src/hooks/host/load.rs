@@ -13,7 +13,7 @@ use super::intake::Shape;
 use super::letter::Reader;
 use super::pulse::{LOADING, Meter};
 use super::registration::{Action, Handler, Register, Registration};
-use super::sandbox::{Sandbox, cut, fault};
+use super::sandbox::{Sandbox, cut, fault, fault_of};
 use super::source::{Folder, Source};
 use crate::hooks::api;
 use crate::hooks::frame::{FromHost, HookError};
@@ -65,7 +65,6 @@ pub fn load(script: Script, content: Content, meter: Meter, tell: Rc<dyn Fn(From
             let engine = match meter.slice(LOADING, run) {
                 Ok(Ok(engine)) => engine,
                 Ok(Err(error)) => {
-                    let error = fault(&error);
                     let kind = if error.kind == HookFaultKind::Memory { error.kind } else { HookFaultKind::Load };
                     return Err(HookError { kind, ..error });
                 }
@@ -107,18 +106,23 @@ fn run_body(
     register: &Rc<Register>,
     folder: &Folder,
     source: &Source,
-) -> mlua::Result<Engine> {
+) -> Result<Engine, HookError> {
     let printed = Rc::clone(script);
     let print = move |line| printed.effects.log(Severity::Info, cut(line), BTreeMap::new());
     let modules = Rc::new(Modules { folder: folder.clone(), s3: RefCell::default(), loaded: RefCell::default() });
     let required = Rc::clone(&modules);
-    let sandbox = Sandbox::new(meter, print, move |lua, name| required.require(lua, &name.to_string_lossy()))?;
+    let require = move |lua: &Lua, name: mlua::LuaString| required.require(lua, &name.to_string_lossy());
+    let sandbox = Sandbox::new(meter, print, require).map_err(|error| fault(&error))?;
     let lua = &sandbox.lua;
-    let s3 = api::install(lua, script)?;
-    register.install(lua, &s3)?;
-    *modules.s3.borrow_mut() = Some(s3);
-    let reader = Reader::new(lua, &sandbox.freeze)?;
-    chunk(lua, source).exec()?;
+    let furnish = || {
+        let s3 = api::install(lua, script)?;
+        register.install(lua, &s3)?;
+        *modules.s3.borrow_mut() = Some(s3);
+        let reader = Reader::new(lua, &sandbox.freeze)?;
+        chunk(lua, source).exec()?;
+        Ok(reader)
+    };
+    let reader = furnish().map_err(|error| fault_of(lua, &error))?;
     Ok(Engine { sandbox, reader })
 }
 

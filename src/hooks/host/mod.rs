@@ -10,9 +10,7 @@ mod intake;
 mod letter;
 mod line;
 mod load;
-mod option;
 mod outbox;
-mod outside;
 mod pulse;
 mod question;
 mod registration;
@@ -63,16 +61,13 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the last frames may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Finds the files of a plugin in the binary: paths below its folder, and texts.
-pub type Files = fn(&str) -> Option<&'static [(&'static str, &'static str)]>;
-
 /// Runs the process; its exit code: 0 after `Bye` and after the end of the socket, 86 where a script would not be stopped,
 /// 2 where nobody fitting is at the other end.
 #[must_use]
-pub fn run(files: Files) -> u8 {
+pub fn run() -> u8 {
     match inherited::socket(SOCKET) {
         Ok(socket) => {
-            let code = serve(socket, files);
+            let code = serve(socket);
             kill_programs();
             code
         }
@@ -83,7 +78,7 @@ pub fn run(files: Files) -> u8 {
     }
 }
 
-fn serve(socket: UnixStream, files: Files) -> u8 {
+fn serve(socket: UnixStream) -> u8 {
     let (notices, noticed) = channel();
     let line = Arc::new(Line::new(notices));
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -94,7 +89,7 @@ fn serve(socket: UnixStream, files: Files) -> u8 {
         std::thread::Builder::new().name("writer".to_owned()).stack_size(SMALL).spawn(move || writer.outbox.drain(outgoing))?;
         let (reader, roster) = (Arc::clone(&line), Arc::clone(&roster));
         let read = move || {
-            let end = Reader { line: Arc::clone(&reader), roster, files, common: None }.read(socket);
+            let end = Reader { line: Arc::clone(&reader), roster, common: None }.read(socket);
             reader.notice(Notice::Gone(end.err()));
         };
         std::thread::Builder::new().name("reader".to_owned()).stack_size(SMALL).spawn(read)
@@ -178,7 +173,6 @@ fn kill_programs() {
 struct Reader {
     line: Arc<Line>,
     roster: Arc<Roster>,
-    files: Files,
     common: Option<Common>,
 }
 
@@ -210,12 +204,8 @@ impl Reader {
                 if hello.version != own {
                     return Err(format!("the supervisor is version {}, this is {own}", hello.version));
                 }
-                self.common = Some(Common {
-                    line: Arc::clone(&self.line),
-                    roster: Arc::clone(&self.roster),
-                    hello: Arc::new(hello),
-                    files: self.files,
-                });
+                self.common =
+                    Some(Common { line: Arc::clone(&self.line), roster: Arc::clone(&self.roster), hello: Arc::new(hello) });
             }
             (ToHost::Hello(_), Some(_)) => return Err("a second greeting".to_owned()),
             (_, None) => return Err("no greeting".to_owned()),

@@ -4,22 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mlua::{Function, Lua, Table, Value};
+use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 
 use super::desk::Desk;
 use super::intake::{Batch, Shape};
-use super::option::{MAX_TIMEOUT, Options, duration_of, texts_of};
+use crate::hooks::api::args::{Args, Opts, check};
 use crate::hooks::script::{Phase, Script, ScriptKind, misuse, waiting};
 use crate::spec::script::Program;
 use crate::value::duration;
-use crate::wire::catalog;
 use crate::wire::event::Severity;
 
 /// Timers of one script that are set, and functions that it has spawned, each.
 pub const MAX_ASIDE: usize = 64;
 
-/// The longest wait of a timer or a sleep: a year, as in the config.
-const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest a run may be allowed to take.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Handlers of one script.
 const MAX_HANDLERS: usize = 64;
@@ -157,117 +156,99 @@ impl Register {
     ///
     /// Where the heap is full.
     pub fn install(self: &Rc<Self>, lua: &Lua, s3: &Table) -> mlua::Result<()> {
-        let this = Rc::clone(self);
-        s3.set("on", lua.create_function(move |lua, (types, options, call)| this.on(lua, types, options, call))?)?;
-        let this = Rc::clone(self);
-        s3.set("every", lua.create_function(move |lua, (every, options, call)| this.every(lua, every, options, call))?)?;
-        let this = Rc::clone(self);
-        s3.set("after", lua.create_function(move |lua, (delay, call)| this.after(lua, delay, call))?)?;
-        let this = Rc::clone(self);
-        s3.set("spawn", lua.create_function(move |lua, call| this.spawn(lua, call))?)?;
-        let this = Rc::clone(self);
-        s3.set("decide", lua.create_function(move |lua, (point, options, call)| this.decide(lua, point, options, call))?)?;
-        for (name, is_probe) in [("check", false), ("probe", true)] {
-            let this = Rc::clone(self);
-            s3.set(name, lua.create_function(move |lua, (name, call)| this.check(lua, is_probe, name, call))?)?;
-        }
-        let this = Rc::clone(self);
-        s3.set("command", lua.create_function(move |lua, (name, options, call)| this.command(lua, name, options, call))?)?;
-        let sleep = waiting(lua, &self.script, "s3.sleep", |lua, time: Value| async move {
-            tokio::time::sleep(wait_of(&lua, "s3.sleep", &time)?).await;
-            Ok(())
+        self.put(lua, s3, "on", Self::on)?;
+        self.put(lua, s3, "every", Self::every)?;
+        self.put(lua, s3, "after", Self::after)?;
+        self.put(lua, s3, "spawn", Self::spawn)?;
+        self.put(lua, s3, "decide", Self::decide)?;
+        self.put(lua, s3, "check", |this, lua, args| this.check(lua, args, false))?;
+        self.put(lua, s3, "probe", |this, lua, args| this.check(lua, args, true))?;
+        self.put(lua, s3, "command", Self::command)?;
+        let sleep = waiting(lua, &self.script, "s3.sleep", |lua, given| {
+            let time = check(&lua, "sleep", given).map(|args| args.duration(0).unwrap_or_default());
+            async move {
+                tokio::time::sleep(time?).await;
+                Ok(())
+            }
         })?;
         s3.set("sleep", sleep)
     }
 
-    fn only_at_load(&self, lua: &Lua, what: &str) -> mlua::Result<()> {
+    fn put<R: IntoLuaMulti>(
+        self: &Rc<Self>,
+        lua: &Lua,
+        s3: &Table,
+        name: &'static str,
+        call: impl Fn(&Self, &Lua, &Args) -> mlua::Result<R> + 'static,
+    ) -> mlua::Result<()> {
+        let this = Rc::clone(self);
+        s3.set(name, lua.create_function(move |lua, given| call(&this, lua, &check(lua, name, given)?))?)
+    }
+
+    fn only_at_load(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
         match self.script.phase.get() {
             Phase::Loading => Ok(()),
-            Phase::Running => Err(misuse(lua, format!("{what}: call this in the file body, not inside a handler"))),
+            Phase::Running => Err(args.misuse(lua, "call this in the file body, not inside a handler")),
         }
     }
 
-    fn on(&self, lua: &Lua, types: Value, options: Value, call: Value) -> mlua::Result<()> {
-        self.only_at_load(lua, "s3.on")?;
-        let (options, call) = if call.is_nil() { (Value::Nil, options) } else { (options, call) };
-        let call = function_of(lua, "s3.on", call)?;
-        let types = selectors(lua, "s3.on", &types)?;
-        if types.is_empty() {
-            return Err(misuse(lua, "s3.on: the first argument is an event or a list of events"));
-        }
-        let known = ["name", "service", "severity", "filter", "timeout", "concurrency", "dedup", "batch", "rate"];
-        let options = Options::new(lua, "s3.on", options, &known)?;
-        let severity = options.text("severity")?.map(|word| severity_of(&word).ok_or(word)).transpose();
-        let severity = severity.map_err(|word| {
-            options.wrong(format!("unknown severity `{word}`; allowed are debug, info, warning, error, critical"))
-        })?;
-        let dedup = Options::new(lua, "s3.on: dedup", options.value("dedup")?, &["key", "window"])?;
-        let window = dedup.duration("window", MAX_WAIT)?;
-        if window.is_none() && !options.value("dedup")?.is_nil() {
-            return Err(dedup.wrong("`window` is missing"));
-        }
-        let key = dedup.text("key")?.or_else(|| window.map(|_| "type".to_owned()));
+    fn on(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
+        self.only_at_load(lua, args)?;
+        let wrong = |what: String| args.misuse(lua, what);
+        let (types, options) = (args.events(0), args.options(1));
+        let dedup = options.options("dedup");
+        let concurrency = within(&options, "concurrency", 16).map_err(wrong)?.unwrap_or(4);
         let handler = Handler {
             name: String::new(),
-            service: options.text("service")?,
-            severity,
-            filter: options.function("filter")?,
-            key,
-            timeout: options.duration("timeout", MAX_TIMEOUT)?.unwrap_or(TIMEOUT),
+            service: options.text("service"),
+            severity: options.text("severity").and_then(|word| severity_of(&word)),
+            filter: options.function("filter"),
+            key: dedup.as_ref().map(|dedup| dedup.text("key").unwrap_or_else(|| "type".to_owned())),
+            timeout: timeout_of(&options).map_err(wrong)?,
             shape: Shape {
-                concurrency: options.number("concurrency", 1, 16)?.unwrap_or(4),
-                dedup: window,
-                rate: rate_of(&options)?,
-                batch: batch_of(lua, &options)?,
+                concurrency,
+                dedup: dedup.and_then(|dedup| dedup.duration("window")),
+                rate: rate_of(&options).map_err(wrong)?,
+                batch: batch_of(&options).map_err(wrong)?,
             },
+            call: Action::Lua(function_of(lua, args, 2)?),
             types,
-            call: Action::Lua(call),
         };
         let mut taken = self.taken.borrow_mut();
         if taken.handlers.len() >= MAX_HANDLERS {
-            return Err(options.wrong(format!("a script has at most {MAX_HANDLERS} handlers")));
+            return Err(wrong(format!("a script has at most {MAX_HANDLERS} handlers")));
         }
         let is_taken = |name: &str| taken.handlers.iter().any(|other| other.name == name);
-        let name = match options.text("name")? {
-            Some(name) if is_taken(&name) => return Err(options.wrong(format!("there is a handler `{name}` already"))),
-            Some(name) if name.is_empty() || name.len() > 64 => return Err(options.wrong("`name` has 1 to 64 letters")),
+        let name = match options.text("name") {
+            Some(name) if is_taken(&name) => return Err(wrong(format!("there is a handler `{name}` already"))),
+            Some(name) if name.is_empty() || name.len() > 64 => return Err(wrong("`name` has 1 to 64 letters".to_owned())),
             Some(name) => name,
-            None => unused(&handler.types[0], is_taken),
+            None => unused(handler.types.first().map_or("on", String::as_str), is_taken),
         };
         taken.handlers.push(Handler { name, ..handler });
         Ok(())
     }
 
-    fn every(&self, lua: &Lua, every: Value, options: Value, call: Value) -> mlua::Result<Table> {
-        let (options, call) = if call.is_nil() { (Value::Nil, options) } else { (options, call) };
-        let call = function_of(lua, "s3.every", call)?;
-        let every = wait_of(lua, "s3.every", &every)?;
+    fn every(&self, lua: &Lua, args: &Args) -> mlua::Result<Table> {
+        let (every, options) = (args.duration(0).unwrap_or_default(), args.options(1));
         if every < Duration::from_millis(10) {
-            return Err(misuse(lua, "s3.every: the interval is at least 10ms"));
+            return Err(args.misuse(lua, "the interval is at least 10ms"));
         }
-        let options = Options::new(lua, "s3.every", options, &["name", "timeout", "immediate", "jitter"])?;
-        let name = match options.text("name")? {
-            Some(name) => name,
-            None => format!("every-{}", duration::Human(every)),
+        let timer = Timer {
+            name: options.text("name").unwrap_or_else(|| format!("every-{}", duration::Human(every))),
+            delay: if options.boolean("immediate") == Some(true) { Duration::ZERO } else { every },
+            every: Some(every),
+            jitter: options.duration("jitter").unwrap_or_default(),
+            timeout: timeout_of(&options).map_err(|what| args.misuse(lua, what))?,
+            cancelled: Rc::default(),
+            call: function_of(lua, args, 2)?,
         };
-        self.time(
-            lua,
-            Timer {
-                delay: if options.flag("immediate")? { Duration::ZERO } else { every },
-                every: Some(every),
-                jitter: options.duration("jitter", MAX_WAIT)?.unwrap_or_default(),
-                timeout: options.duration("timeout", MAX_TIMEOUT)?.unwrap_or(TIMEOUT),
-                cancelled: Rc::default(),
-                name,
-                call,
-            },
-        )
+        self.time(lua, timer)
     }
 
-    fn after(&self, lua: &Lua, delay: Value, call: Value) -> mlua::Result<Table> {
-        let call = function_of(lua, "s3.after", call)?;
-        let delay = wait_of(lua, "s3.after", &delay)?;
-        let name = format!("after-{}", duration::Human(delay));
+    fn after(&self, lua: &Lua, args: &Args) -> mlua::Result<Table> {
+        let delay = args.duration(0).unwrap_or_default();
+        let (name, call) = (format!("after-{}", duration::Human(delay)), function_of(lua, args, 1)?);
         let jitter = Duration::ZERO;
         self.time(lua, Timer { delay, every: None, jitter, timeout: TIMEOUT, cancelled: Rc::default(), name, call })
     }
@@ -297,10 +278,10 @@ impl Register {
         Ok(handle)
     }
 
-    fn spawn(&self, lua: &Lua, call: Value) -> mlua::Result<()> {
-        let call = function_of(lua, "s3.spawn", call)?;
+    fn spawn(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
+        let call = function_of(lua, args, 0)?;
         if self.spawned.get() >= MAX_ASIDE {
-            return Err(misuse(lua, format!("a script has at most {MAX_ASIDE} spawned functions at once")));
+            return Err(args.misuse(lua, format!("a script has at most {MAX_ASIDE} spawned functions at once")));
         }
         self.spawned.set(self.spawned.get() + 1);
         let desk = self.desk.borrow().upgrade();
@@ -311,58 +292,46 @@ impl Register {
         Ok(())
     }
 
-    fn decide(&self, lua: &Lua, point: String, options: Value, call: Value) -> mlua::Result<()> {
-        self.only_at_load(lua, "s3.decide")?;
-        let (options, call) = if call.is_nil() { (Value::Nil, options) } else { (options, call) };
-        let call = function_of(lua, "s3.decide", call)?;
-        let options = Options::new(lua, "s3.decide", options, &["service"])?;
-        let points = ["start", "restart", "stop"];
-        if !points.contains(&point.as_str()) {
-            return Err(options.wrong(match crate::value::nearest::nearest(&point, points) {
-                Some(meant) => format!("unknown point `{point}`; did you mean `{meant}`?"),
-                None => format!("unknown point `{point}`; allowed are start, restart, stop"),
-            }));
-        }
+    fn decide(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
+        self.only_at_load(lua, args)?;
+        let point = args.text(0);
         if let Some(granted) = &self.script.granted
             && !granted.iter().any(|permission| *permission == format!("decide:{point}"))
         {
-            return Err(options.wrong(format!("the manifest's permissions do not have `decide:{point}`")));
+            return Err(args.misuse(lua, format!("the manifest's permissions do not have `decide:{point}`")));
         }
-        self.taken.borrow_mut().decides.push((point, options.text("service")?, call));
+        self.taken.borrow_mut().decides.push((point, args.options(1).text("service"), function_of(lua, args, 2)?));
         Ok(())
     }
 
-    fn only_plugins(&self, lua: &Lua, what: &str) -> mlua::Result<()> {
+    fn only_plugins(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
         match self.script.kind {
-            ScriptKind::Plugin => self.only_at_load(lua, what),
-            ScriptKind::Hook => Err(misuse(lua, format!("{what}: only a plugin can have one"))),
+            ScriptKind::Plugin => self.only_at_load(lua, args),
+            ScriptKind::Hook => Err(args.misuse(lua, "only a plugin can have one")),
         }
     }
 
-    fn check(&self, lua: &Lua, is_probe: bool, name: String, call: Value) -> mlua::Result<()> {
-        let what = if is_probe { "s3.probe" } else { "s3.check" };
-        self.only_plugins(lua, what)?;
-        let call = function_of(lua, what, call)?;
+    fn check(&self, lua: &Lua, args: &Args, is_probe: bool) -> mlua::Result<()> {
+        self.only_plugins(lua, args)?;
+        let (name, call) = (args.text(0), function_of(lua, args, 1)?);
         let mut taken = self.taken.borrow_mut();
         let list = if is_probe { &mut taken.probes } else { &mut taken.checks };
         if list.iter().any(|(other, _)| *other == name) {
-            return Err(misuse(lua, format!("{what}: there is a `{name}` already")));
+            return Err(args.misuse(lua, format!("there is a `{name}` already")));
         }
         list.push((name, call));
         Ok(())
     }
 
-    fn command(&self, lua: &Lua, name: String, options: Value, call: Value) -> mlua::Result<()> {
-        self.only_plugins(lua, "s3.command")?;
-        let call = function_of(lua, "s3.command", call)?;
-        let options = Options::new(lua, "s3.command", options, &["summary", "args"])?;
-        let summary = options.text("summary")?.ok_or_else(|| options.wrong("`summary` is missing"))?;
-        let args = options.texts("args")?;
+    fn command(&self, lua: &Lua, args: &Args) -> mlua::Result<()> {
+        self.only_plugins(lua, args)?;
+        let (name, options, call) = (args.text(0), args.options(1), function_of(lua, args, 2)?);
+        let (summary, words) = (options.text("summary").unwrap_or_default(), options.texts("args"));
         let mut taken = self.taken.borrow_mut();
         if taken.commands.iter().any(|other| other.name == name) {
-            return Err(options.wrong(format!("there is a command `{name}` already")));
+            return Err(args.misuse(lua, format!("there is a command `{name}` already")));
         }
-        taken.commands.push(Command { name, summary, args, call });
+        taken.commands.push(Command { name, summary, args: words, call });
         Ok(())
     }
 }
@@ -372,25 +341,8 @@ fn unused(word: &str, is_taken: impl Fn(&str) -> bool) -> String {
     std::iter::once(word.to_owned()).chain(more).find(|name| !is_taken(name)).unwrap_or_default()
 }
 
-fn function_of(lua: &Lua, what: &str, value: Value) -> mlua::Result<Function> {
-    match value {
-        Value::Function(function) => Ok(function),
-        other => Err(misuse(lua, format!("{what}: the last argument is a function, found a {}", other.type_name()))),
-    }
-}
-
-fn wait_of(lua: &Lua, what: &str, value: &Value) -> mlua::Result<Duration> {
-    duration_of(value)
-        .filter(|wait| *wait <= MAX_WAIT)
-        .ok_or_else(|| misuse(lua, format!("{what}: a duration is a text such as \"10s\" or seconds, at most 365d")))
-}
-
-fn selectors(lua: &Lua, what: &str, value: &Value) -> mlua::Result<Vec<String>> {
-    let words = texts_of(value).ok_or_else(|| misuse(lua, format!("{what}: events are a text or a list of texts")))?;
-    for word in &words {
-        catalog::check_selector(word).map_err(|message| misuse(lua, format!("{what}: {message}")))?;
-    }
-    Ok(words)
+fn function_of(lua: &Lua, args: &Args, at: usize) -> mlua::Result<Function> {
+    args.function(at).ok_or_else(|| args.misuse(lua, "the last argument is a function"))
 }
 
 fn severity_of(word: &str) -> Option<Severity> {
@@ -399,28 +351,38 @@ fn severity_of(word: &str) -> Option<Severity> {
         .find(|severity| severity.word() == word)
 }
 
+/// A number from 1 to `most`.
+fn within(options: &Opts, key: &str, most: usize) -> Result<Option<usize>, String> {
+    let Some(number) = options.integer(key) else { return Ok(None) };
+    let fits = usize::try_from(number).ok().filter(|number| (1..=most).contains(number));
+    fits.map(Some).ok_or_else(|| format!("`{key}` is a number from 1 to {most}, found {number}"))
+}
+
+fn timeout_of(options: &Opts) -> Result<Duration, String> {
+    match options.duration("timeout") {
+        Some(long) if long > MAX_TIMEOUT => Err(format!("`timeout` is at most {}", duration::Human(MAX_TIMEOUT))),
+        other => Ok(other.unwrap_or(TIMEOUT)),
+    }
+}
+
 /// `10/1m`.
-fn rate_of(options: &Options<'_>) -> mlua::Result<Option<(u64, Duration)>> {
-    let Some(text) = options.text("rate")? else { return Ok(None) };
+fn rate_of(options: &Opts) -> Result<Option<(u64, Duration)>, String> {
+    let Some(text) = options.text("rate") else { return Ok(None) };
     let read = text.split_once('/').and_then(|(number, window)| {
         let number = number.parse::<u64>().ok().filter(|number| (1..=1_000_000).contains(number))?;
         let window = duration::parse(window).ok().filter(|window| !window.is_zero())?;
         Some((number, window))
     });
-    read.map(Some).ok_or_else(|| options.wrong(format!("`rate` is a number and a duration such as \"10/1m\", found \"{text}\"")))
+    read.map(Some).ok_or_else(|| format!("`rate` is a number and a duration such as \"10/1m\", found \"{text}\""))
 }
 
-fn batch_of(lua: &Lua, options: &Options<'_>) -> mlua::Result<Option<Batch>> {
-    let value = options.value("batch")?;
-    if value.is_nil() {
-        return Ok(None);
-    }
-    let batch = Options::new(lua, "s3.on: batch", value, &["wait", "max_wait", "max", "flush_on"])?;
-    let wait = batch.duration("wait", MAX_WAIT)?.ok_or_else(|| batch.wrong("`wait` is missing"))?;
+fn batch_of(options: &Opts) -> Result<Option<Batch>, String> {
+    let Some(batch) = options.options("batch") else { return Ok(None) };
+    let wait = batch.duration("wait").unwrap_or_default();
     Ok(Some(Batch {
         wait,
-        max_wait: batch.duration("max_wait", MAX_WAIT)?.unwrap_or(wait * 6),
-        max: batch.number("max", 1, 1000)?.unwrap_or(500),
-        flush_on: selectors(lua, "s3.on: batch", &batch.value("flush_on")?)?,
+        max_wait: batch.duration("max_wait").unwrap_or(wait * 6),
+        max: within(&batch, "max", 1000)?.unwrap_or(500),
+        flush_on: batch.events("flush_on"),
     }))
 }

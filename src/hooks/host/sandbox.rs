@@ -8,6 +8,7 @@ use std::rc::Rc;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Value, VmState};
 
 use super::pulse::{Meter, Overrun};
+use crate::hooks::api;
 use crate::hooks::frame::HookError;
 use crate::hooks::script::{self, CHUNK};
 use crate::wire::event::HookFaultKind;
@@ -133,6 +134,14 @@ pub fn fault(error: &mlua::Error) -> HookError {
     HookError { kind, message: cut(message), traceback: inside.as_deref().and_then(own_frames) }
 }
 
+/// The same without the secrets that the script has read: for what leaves the host.
+#[must_use]
+pub fn fault_of(lua: &Lua, error: &mlua::Error) -> HookError {
+    let error = fault(error);
+    let traceback = error.traceback.map(|traceback| api::scrub(lua, &traceback));
+    HookError { message: api::scrub(lua, &error.message), traceback, ..error }
+}
+
 /// The frames of a traceback that are the script's, without those of the host between them.
 fn own_frames(traceback: &str) -> Option<String> {
     let is_own = |line: &&str| {
@@ -176,7 +185,7 @@ pub fn reason(lua: &Lua, value: &Value) -> String {
         },
         other => in_words(lua, other),
     };
-    cut(text)
+    cut(api::scrub(lua, &text))
 }
 
 fn in_words(lua: &Lua, value: &Value) -> String {

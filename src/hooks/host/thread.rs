@@ -12,14 +12,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
+use super::desk::Desk;
 use super::line::{Line, Linked, Notice, state_of};
 use super::load::{self, Content};
-use super::outside::Outside;
 use super::pulse::{Meter, Pulse};
 use super::roster::{Errand, Roster};
 use super::sandbox::cut;
 use super::source::Folder;
-use super::{Files, desk::Desk};
+use crate::config::plugin::boxed;
+use crate::hooks::api::world::World;
 use crate::hooks::frame::{Body, FromHost, Hello, HookError, Load, NotLoaded};
 use crate::hooks::script::{Phase, Script, ScriptKind};
 use crate::spec::script::Origin;
@@ -41,8 +42,6 @@ pub struct Common {
     pub roster: Arc<Roster>,
     /// What every script may know.
     pub hello: Arc<Hello>,
-    /// The files of the plugins in the binary.
-    pub files: Files,
 }
 
 impl Common {
@@ -111,16 +110,16 @@ impl Common {
             Body::Plugin(plugin) => {
                 let folder = match plugin.origin {
                     Origin::Folder(path) => Folder::Disk(path),
-                    Origin::Binary => Folder::Binary((self.files)(&plugin.name).unwrap_or_default()),
+                    Origin::Binary => Folder::Binary(boxed::files(&plugin.name).unwrap_or_default()),
                 };
                 let content = Content::Lua { folder, entry: "init.lua".to_owned(), provides: Some(plugin.provides) };
                 (ScriptKind::Plugin, Some(plugin.permissions), plugin.settings, content)
             }
         };
         let state_dir = state_of(&self.hello.state_dir, &name);
-        let outside = Rc::new(Outside::new(&state_dir, &self.hello.log_dir));
+        let world = World::new(&state_dir, &self.hello.log_dir);
         let script = Script {
-            effects: Rc::new(Linked::new(&self.line, &name, outside)),
+            effects: Rc::new(Linked::new(&self.line, &name, world)),
             name,
             kind,
             granted,

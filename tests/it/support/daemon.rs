@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -23,6 +24,7 @@ pub struct Launch {
     wrapper: Vec<String>,
     env: Vec<(String, String)>,
     flags: Vec<String>,
+    program: String,
     forks: bool,
 }
 
@@ -43,12 +45,18 @@ impl Launch {
     /// A plain launch in this corner.
     pub fn new(home: Home) -> Self {
         let flags = home.flags();
-        Self { home, wrapper: Vec::new(), env: Vec::new(), flags, forks: false }
+        Self { home, wrapper: Vec::new(), env: Vec::new(), flags, program: program().to_owned(), forks: false }
     }
 
     /// Puts a command in front, which must exec the rest of its words: `unshare`, `env`, `sh -c '...; exec "$@"' sh`.
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|w| (*w).to_owned()).collect();
+        self
+    }
+
+    /// Another file than the program under test, such as a copy that is to be replaced.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = path.display().to_string();
         self
     }
 
@@ -70,7 +78,7 @@ impl Launch {
 
     /// Starts it and does not wait for anything.
     pub fn spawn(self) -> Daemon {
-        let words = [self.wrapper, vec![program().to_owned()], self.flags].concat();
+        let words = [self.wrapper, vec![self.program], self.flags].concat();
         let mut command = Command::new(&words[0]);
         // The mark by which what is left over is found: services inherit it.
         command.args(&words[1..]).env("SECTION3_SOCKET", self.home.socket()).envs(self.env);
@@ -146,10 +154,11 @@ impl Daemon {
         self.home.take().expect("its corner")
     }
 
-    /// Asserts that it is alive and answers.
+    /// Asserts that it is alive and answers, however long that takes: a client would give up after 5 s.
     #[track_caller]
     pub fn answers(&self) {
-        self.cli(&["status"]).exits(0);
+        let answer = self.ask(b"{\"v\":1,\"op\":\"status\",\"args\":{}}\n");
+        assert!(answer.contains("\"ok\":true"), "{answer}");
     }
 }
 

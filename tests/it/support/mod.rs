@@ -7,6 +7,7 @@ pub mod home;
 pub mod lines;
 pub mod port;
 pub mod process;
+pub mod receiver;
 pub mod stage;
 
 pub use daemon::{Daemon, Launch};

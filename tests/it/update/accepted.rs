@@ -21,6 +21,14 @@ fn the_good_update() {
     assert!(finish(stand.command_of(&kept, &["--version"]).spawn().expect("it"), "prev").exits(0).out.contains(OLD));
 }
 
+/// Installed it is all the same; what the supervisor makes of it is told apart.
+#[test]
+fn live_needs_a_supervisor() {
+    let stand = Stand::offering();
+    stand.runs(&["self", "update", "--live"]).exits(3).says(&[&format!("section3 {NEW} is installed"), "no supervisor at"]);
+    assert!(stand.has(NEW));
+}
+
 #[test]
 fn the_same_version_is_up_to_date() {
     let stand = Stand::new();

@@ -2,7 +2,9 @@
 
 mod accepted;
 mod beside;
+mod installer;
 mod killed;
+mod page;
 mod refused;
 mod server;
 mod stand;

@@ -60,7 +60,8 @@ impl Key {
         key
     }
 
-    fn secret(&self) -> PathBuf {
+    /// The file with the secret half.
+    pub fn secret(&self) -> PathBuf {
         self.folder.path().join("key.sec")
     }
 

@@ -58,7 +58,8 @@ pub fn run(mut context: Context<'_>, asked: &Update) -> Result<u8, Halt> {
                 place.previous().display()
             );
             context.out.write(text.as_bytes())?;
-            if asked.live && supervisor.is_some() {
+            // Also where it gave no answer: an older one does not know the note, and is to be replaced all the more.
+            if asked.live {
                 return super::reexec::run(context);
             }
             say_what_runs(context.out, supervisor.as_ref(), version)?;

@@ -1,0 +1,45 @@
+//! `section3 plugin check`.
+
+use std::path::Path;
+
+use super::{find, folder_of};
+use crate::cli::exit;
+use crate::cli::out::{Halt, Out};
+use crate::config::plugin::{Found, Manifest, folder, judge};
+use crate::config::{self};
+use crate::wire::{Fault, FaultCode, escape};
+
+/// Checks a plugin by its name or by its folder, and what the config says to it.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
+    let (found, manifest) = if plugin.contains('/') { at(config, Path::new(plugin))? } else { find(config, plugin, None)? };
+    let mut entry = "not in the config";
+    if config.exists() && !plugin.contains('/') {
+        let spec = config::load(config, &|name| std::env::var(name).ok())
+            .map_err(|problems| Fault::new(FaultCode::InvalidConfig, escape::message(&problems.to_string())))?;
+        if let Some(withheld) = spec.scripts.withheld.iter().find(|withheld| withheld.name == manifest.name) {
+            return Err(Fault::new(FaultCode::InvalidConfig, escape::message(&withheld.to_string())).into());
+        }
+        if spec.scripts.plugins.iter().any(|plugin| plugin.name == manifest.name) {
+            entry = "its settings are good";
+        }
+    }
+    out.write(format!("{}: valid, {entry}\n", escape::one_line(&found.file)).as_bytes())?;
+    Ok(exit::DONE)
+}
+
+/// The plugin in a folder, which is called like it.
+fn at(config: &Path, dir: &Path) -> Result<(Found, Manifest), Fault> {
+    let wrong = |why: &str| Fault::new(FaultCode::InvalidConfig, escape::message(why));
+    let dir = std::path::absolute(dir).map_err(|error| wrong(&error.to_string()))?;
+    let found = folder::find("", Some(&dir), folder_of(config)).map_err(|why| wrong(&why))?;
+    let found = found.ok_or_else(|| wrong("there is nothing"))?;
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match judge(&name, &found) {
+        Ok(manifest) => Ok((found, manifest)),
+        Err(problems) => Err(wrong(&problems.to_string())),
+    }
+}

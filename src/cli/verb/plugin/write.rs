@@ -1,0 +1,146 @@
+//! `section3 plugin new` and `section3 plugin eject`: a folder that was not there before.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::folder_of;
+use crate::cli::exit;
+use crate::cli::out::{Halt, Out};
+use crate::config::plugin::{boxed, manifest};
+use crate::sys::words;
+use crate::value::nearest::nearest;
+use crate::wire::{Fault, FaultCode, escape};
+
+const SKELETON: [(&str, &str); 3] = [
+    ("plugin.yml", include_str!("skeleton/plugin.yml")),
+    ("init.lua", include_str!("skeleton/init.lua")),
+    ("README.md", include_str!("skeleton/README.md")),
+];
+
+/// Writes the skeleton of a plugin.
+///
+/// # Errors
+///
+/// That it cannot be called so, is there already, or cannot be written.
+pub fn new(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
+    let files: Vec<(&str, String)> = SKELETON.iter().map(|(file, text)| (*file, text.replace("NAME", name))).collect();
+    let shown = escape::message(name);
+    // The manifest's own reader knows what a name is.
+    if let Err(problems) = manifest::parse(&files[0].1, "plugin.yml") {
+        let why = problems.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        return Err(Fault::new(FaultCode::Usage, format!("cannot call a plugin `{shown}`: {}", escape::message(&why))).into());
+    }
+    if boxed::files(name).is_some() {
+        let fault = Fault::new(FaultCode::Failed, format!("there is a plugin `{name}` in the binary; nothing was written"));
+        return Err(fault
+            .with_hint(format!("`section3 plugin eject {name}` copies that one out; give yours another name"))
+            .into());
+    }
+    write(out, config, name, dir, files.iter().map(|(file, text)| (*file, text.as_str())))?;
+    out.write(format!("its README.md says how to use it; `section3 plugin check {name}` checks it\n").as_bytes())?;
+    Ok(exit::DONE)
+}
+
+/// Copies a plugin out of the binary.
+///
+/// # Errors
+///
+/// That there is none of that name, that the folder is there already or cannot be written.
+pub fn eject(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
+    let Some(files) = boxed::files(name) else {
+        let fault = Fault::new(FaultCode::Failed, format!("there is no plugin `{}` in the binary", escape::message(name)));
+        let hint = match nearest(name, boxed::names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are {}", boxed::names().collect::<Vec<_>>().join(", ")),
+        };
+        return Err(fault.with_hint(hint).into());
+    };
+    write(out, config, name, dir, files.iter().copied())?;
+    let wishes = manifest::parse(files[0].1, "plugin.yml").map(|manifest| manifest.permissions).unwrap_or_default();
+    let wishes: Vec<String> = wishes.iter().map(|wish| format!("{:?}", wish.to_string())).collect();
+    let note = "it is used from the next reload on, and no longer granted by itself; its entry needs";
+    out.write(format!("{note} allow: [{}]\nwith the values of its settings for ${{config...}}\n", wishes.join(", ")).as_bytes())?;
+    Ok(exit::DONE)
+}
+
+fn write<'f>(
+    out: &mut Out,
+    config: &Path,
+    name: &str,
+    dir: Option<&Path>,
+    files: impl Iterator<Item = (&'f str, &'f str)>,
+) -> Result<(), Halt> {
+    let shelf = dir.map_or_else(|| folder_of(config).join("plugins"), Path::to_owned);
+    let target = shelf.join(name);
+    let failed = |path: &Path, error: &std::io::Error| {
+        Fault::new(FaultCode::Failed, format!("cannot write {}: {}", path.display(), words::io(error)))
+    };
+    if !shelf.exists() {
+        DirBuilder::new().recursive(true).mode(0o755).create(&shelf).map_err(|error| failed(&shelf, &error))?;
+    }
+    // Fails where anything is there, whoever made it: nothing is overwritten.
+    DirBuilder::new().mode(0o755).create(&target).map_err(|error| {
+        let fault = failed(&target, &error);
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            fault.with_hint("nothing was written; move it away first")
+        } else {
+            fault
+        }
+    })?;
+    for (file, text) in files {
+        let path = target.join(file);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(text.as_bytes())) {
+            // Half a plugin is worse than none.
+            drop(fs::remove_dir_all(&target));
+            return Err(failed(&path, &error).into());
+        }
+    }
+    out.write(format!("wrote {}\n", target.display()).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::testing::sheets;
+
+    #[test]
+    fn the_skeleton_is_a_good_plugin() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("section3.yml");
+        let (mut out, stdout, _) = sheets(false);
+        assert_eq!(new(&mut out, &config, "mine", None).ok(), Some(exit::DONE));
+        assert!(stdout.text().starts_with(&format!("wrote {}/plugins/mine\n", home.path().display())));
+        let readme = fs::read_to_string(home.path().join("plugins/mine/README.md")).unwrap();
+        let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+        let spec = crate::config::parse(yaml, &config.display().to_string(), &|_| None).unwrap();
+        assert_eq!((spec.scripts.plugins[0].name.as_str(), spec.scripts.withheld.len()), ("mine", 0));
+
+        let again = new(&mut out, &config, "mine", None);
+        assert!(matches!(again, Err(Halt::Fault(fault)) if fault.message.contains("file exists")));
+        for (name, word) in [("a.b", "name"), ("../x", "name"), ("webhook", "in the binary")] {
+            assert!(
+                matches!(new(&mut out, &config, name, None), Err(Halt::Fault(fault)) if fault.message.contains(word)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_in_the_binary_can_be_copied_out() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("section3.yml");
+        let (mut out, stdout, _) = sheets(false);
+        for name in boxed::names() {
+            assert_eq!(eject(&mut out, &config, name, None).ok(), Some(exit::DONE));
+            let found = crate::config::plugin::folder::find(name, None, home.path()).unwrap().unwrap();
+            assert_eq!(found.shadowed, [crate::spec::script::Origin::Binary]);
+            assert!(crate::config::plugin::judge(name, &found).is_ok());
+        }
+        assert!(stdout.text().contains("allow: [\"http:${config.url}\""), "{}", stdout.text());
+        let wrong = eject(&mut out, &config, "webhok", None);
+        assert!(matches!(wrong, Err(Halt::Fault(fault)) if fault.hint.as_deref() == Some("did you mean `webhook`?")));
+    }
+}

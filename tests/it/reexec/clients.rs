@@ -1,0 +1,121 @@
+//! Clients across a re-exec: nobody is refused, who waits gets an answer.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::reexec;
+use crate::support::Daemon;
+use crate::support::home::finish;
+use crate::support::lines::Lines;
+
+/// Issue 7, line 4.
+#[test]
+fn nobody_is_refused() {
+    let mut daemon = Daemon::start("services: {web: {command: @web}}");
+    daemon.stage.actor("web");
+    let over = AtomicBool::new(false);
+    let mut asked = 0;
+    let requests = [
+        &["status"][..],
+        &["status", "--json"],
+        &["tail", "-n", "5"],
+        &["events", "-n", "5"],
+        &["wait", "web", "--for", "running"],
+    ];
+    let clients: Vec<_> = requests.iter().map(|words| (words, daemon.client(words))).collect();
+    thread::scope(|scope| {
+        let loops: Vec<_> = clients
+            .into_iter()
+            .map(|(words, mut client)| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while !over.load(Ordering::Acquire) {
+                        finish(client.spawn().expect("a client"), &words.join(" ")).exits(0);
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            reexec(&daemon);
+        }
+        over.store(true, Ordering::Release);
+        asked = loops.into_iter().map(|client| client.join().expect("no refusal")).sum();
+    });
+    assert!(asked > 20, "{asked}");
+}
+
+#[test]
+fn who_waits_is_answered_by_the_next_program() {
+    let mut daemon = Daemon::start(
+        "services: {web: {command: @web, stop_grace: 2s, restart: never}, slow: {command: @slow, ready: {notify: systemd, timeout: 100s}}}",
+    );
+    let mut web = daemon.stage.actor("web");
+    let mut slow = daemon.stage.actor("slow");
+    let mut events = daemon.events();
+    let waiting = daemon.client(&["wait", "slow", "--for", "running"]).spawn().expect("a client");
+    let starting = daemon.client(&["start", "slow"]).spawn().expect("a client");
+    web.does("ignore TERM");
+    let stopping = daemon.client(&["stop", "web"]).spawn().expect("a client");
+    web.hears("got TERM");
+    // A request that is half there, and one on a connection that has asked before.
+    let mut half = daemon.connect();
+    half.write_all(b"stat").expect("written");
+    let json = daemon.connect();
+    (&json).write_all(b"{\"v\":1,\"op\":\"version\"}\n{\"v\":1,\"op\":").expect("written");
+    let mut answers = BufReader::new(json.try_clone().expect("a copy"));
+    let mut answer = String::new();
+    answers.read_line(&mut answer).expect("an answer");
+
+    reexec(&daemon);
+    reexec(&daemon);
+    half.write_all(b"us web\n").expect("written");
+    let mut text = String::new();
+    BufReader::new(&half).read_line(&mut text).expect("an answer");
+    assert!(text.starts_with("web"), "{text}");
+    (&json).write_all(b"\"version\"}\n").expect("written");
+    let first = std::mem::take(&mut answer);
+    answers.read_line(&mut answer).expect("an answer");
+    assert_eq!(answer, first);
+    slow.does("notify READY=1");
+    finish(waiting, "wait").exits(0);
+    finish(starting, "start").exits(0);
+    // Its grace went on where it was: SIGKILL comes, and the answer.
+    let stop = events.until("stop", "web");
+    assert_eq!((&stop["data"]["forced"], &stop["data"]["reason"]), (&true.into(), &"manual".into()));
+    assert!(stop["data"]["took_ms"].as_u64() >= Some(2000), "{stop}");
+    finish(stopping, "stop").exits(0);
+}
+
+#[test]
+fn a_tail_that_follows_ends_with_a_message() {
+    let mut daemon = Daemon::start("services: {web: {command: @web}}");
+    let mut web = daemon.stage.actor("web");
+    let mut client = daemon.client(&["tail", "-f", "web"]).stderr(Stdio::piped()).spawn().expect("a client");
+    let mut lines = Lines::of(client.stdout.take().expect("stdout"), "tail -f");
+    web.does("print 1");
+    lines.until("the line", |line| line == "web line 1");
+    reexec(&daemon);
+    let answer = finish(client, "tail -f").exits(1);
+    assert!(answer.err.contains("the supervisor replaced its own program meanwhile"), "{}", answer.err);
+    assert!(answer.err.contains("ask again"), "{}", answer.err);
+    daemon.cli(&["tail", "web"]).exits(0).says(&["web line 1"]);
+}
+
+/// Two at once: one is done, the other is told.
+#[test]
+fn one_at_a_time() {
+    let daemon = Daemon::start("services: {}");
+    for _ in 0..10 {
+        let clients: Vec<_> = (0..3).map(|_| daemon.client(&["self", "reexec"]).spawn().expect("a client")).collect();
+        let answers: Vec<_> = clients.into_iter().map(|client| finish(client, "self reexec")).collect();
+        assert!(answers.iter().any(|answer| answer.code == 0), "{answers:?}");
+        let told =
+            |answer: &&crate::support::home::Answer| answer.code == 0 || answer.err.contains("another re-exec is under way");
+        assert!(answers.iter().all(|answer| told(&answer)), "{answers:?}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Programs that cannot take over, and how the old one goes on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{changed, install, place, reexec, replaceable, version};
+use crate::support::home::program;
+use crate::support::process::{descriptors, is_alive};
+use crate::support::{Daemon, Launch};
+
+/// A service's own descriptors: what else is in its list came from us.
+fn strays(pid: i32) -> Vec<String> {
+    let numbers = descriptors(pid).into_iter().filter(|number| *number > 2);
+    let links = numbers.filter_map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok());
+    links.map(|link| link.display().to_string()).filter(|link| link.contains("memfd") || link.contains("section3")).collect()
+}
+
+#[track_caller]
+fn is_refused(daemon: &mut Daemon, said: &[&str]) {
+    let pid = daemon.pid();
+    daemon.cli(&["self", "reexec"]).exits(1).says(said).says(&["goes on"]);
+    assert_eq!(daemon.pid(), pid);
+    assert_eq!(daemon.json(&["status"])["supervisor"]["version"], env!("CARGO_PKG_VERSION"));
+    // A service launched now has nothing of what was meant for the new program.
+    daemon.cli(&["restart", "plain"]).exits(0);
+    let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
+    assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+}
+
+const CONFIG: &str = "services: {web: {command: @web}, plain: {command: [sleep, '1000']}}";
+
+fn script(text: &str) -> Vec<u8> {
+    format!("#!/bin/sh\n{text}\n").into_bytes()
+}
+
+#[test]
+fn what_is_on_disk_cannot_take_over() {
+    let mut daemon = replaceable(CONFIG).start();
+    let mut web = daemon.stage.actor("web");
+    let place = place(&daemon);
+    let shown = place.display().to_string();
+
+    fs::remove_file(&place).expect("rm");
+    is_refused(&mut daemon, &[&shown, "no such file or directory"]);
+    fs::create_dir(&place).expect("mkdir");
+    is_refused(&mut daemon, &["is no regular file"]);
+    fs::remove_dir(&place).expect("rmdir");
+    install(&place, &version("9.8.7"));
+    fs::set_permissions(&place, PermissionsExt::from_mode(0o644)).expect("chmod");
+    is_refused(&mut daemon, &["is not executable"]);
+    fs::set_permissions(&place, PermissionsExt::from_mode(0o757)).expect("chmod");
+    is_refused(&mut daemon, &["can be written by everybody"]);
+
+    // Another machine's program: the word for the architecture in its header is changed.
+    let mut foreign = fs::read(program()).expect("the program");
+    foreign[18] ^= 0x55;
+    for (bytes, said) in [
+        (foreign, "cannot run"),
+        (Vec::new(), "cannot run"),
+        (b"\x7fELF".to_vec(), "cannot run"),
+        // An older format of the state, and a program from before there was one.
+        (changed(b"section3 state ", b"0"), "the state has format 1, and this program reads format 0 only"),
+        (script("echo \"error: unexpected argument '--check-state'\" >&2; exit 2"), "exit 2: error: unexpected argument"),
+        (script("exit 0"), "cannot take over"),
+        (script("echo 'section3 can take over: 9.9.9'; echo more"), "cannot take over"),
+        (script("echo 'section3 can take over: 9.9.9'; exit 1"), "cannot take over"),
+        (script("kill -SEGV $$"), "SIGSEGV"),
+        (script("yes x | head -c 10000000; exit 3"), "exit 3"),
+    ] {
+        install(&place, &bytes);
+        is_refused(&mut daemon, &[said]);
+    }
+    assert_eq!(daemon.status("web")["run"], 1);
+    web.does("print 1");
+
+    // And then one that can.
+    install(&place, &version("9.8.7"));
+    reexec(&daemon);
+    assert_eq!(daemon.json(&["status"])["supervisor"]["version"], "9.8.7");
+    web.does("print 1");
+}
+
+#[test]
+fn a_program_that_does_not_answer_holds_up_nobody() {
+    let daemon = replaceable(CONFIG).start();
+    let place = place(&daemon);
+    let marker = daemon.path("pid");
+    install(&place, &script(&format!("echo $$ > '{0}.new' && mv '{0}.new' '{0}'; exec sleep 1000", marker.display())));
+    let waiting = daemon.client(&["self", "reexec"]).spawn().expect("a client");
+    let tried = wait_for_number(&marker);
+    // Meanwhile everything works, and a second one is refused at once.
+    daemon.answers();
+    daemon.cli(&["restart", "plain"]).exits(0);
+    daemon.cli(&["self", "reexec"]).exits(1).says(&["another re-exec is under way"]);
+    let answer = crate::support::home::finish(waiting, "self reexec").exits(1);
+    assert!(answer.err.contains("did not say within 10s"), "{}", answer.err);
+    let deadline = crate::support::deadline::Deadline::new();
+    while is_alive(tried) {
+        assert!(!deadline.is_over(), "the program that hangs was left");
+        daemon.answers();
+    }
+    install(&place, &version("9.8.7"));
+    reexec(&daemon);
+}
+
+#[track_caller]
+fn wait_for_number(path: &Path) -> i32 {
+    let deadline = crate::support::deadline::Deadline::new();
+    loop {
+        if let Some(number) = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()) {
+            return number;
+        }
+        assert!(!deadline.is_over(), "{} did not come", path.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_shutdown_goes_before() {
+    let mut daemon = replaceable("services: {web: {command: @web, stop_grace: 100s}}").start();
+    let mut web = daemon.stage.actor("web");
+    web.does("ignore TERM");
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    web.hears("got TERM");
+    daemon.cli(&["self", "reexec"]).exits(1).says(&["shutting down"]);
+    web.tell("exit 0");
+    assert_eq!(daemon.ends(), 0);
+}
+
+/// The rehearsal said yes and the program then cannot read what it gets: the old one takes the process back.
+#[test]
+fn a_new_program_that_cannot_go_on_gives_way_to_the_old_one() {
+    for pid_1 in [false, true] {
+        if pid_1 && !nix::unistd::geteuid().is_root() {
+            continue;
+        }
+        let launch = replaceable(CONFIG);
+        let mut daemon = if pid_1 { launch.in_pid_namespace().start() } else { launch.start() };
+        let mut web = daemon.stage.actor("web");
+        let (pid, place) = (daemon.pid(), place(&daemon));
+        let other = daemon.path("bin/other");
+        install(&other, &changed(b"section3 state ", b"0"));
+        // Honest to the rehearsal, another one afterwards.
+        let text = format!(
+            "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}; exec '{}' \"$@\"",
+            other.display()
+        );
+        install(&place, &script(&text));
+        let answer = daemon.cli(&["self", "reexec"]).exits(1);
+        assert!(answer.err.contains("the new program gave way"), "{}", answer.err);
+        assert!(answer.err.contains("reads format 0 only"), "{}", answer.err);
+        assert_eq!(daemon.pid(), pid);
+        assert_eq!(daemon.json(&["status"])["supervisor"]["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(daemon.status("web")["run"], 1);
+        web.does("print 1");
+        is_refused_or_gave_way(&daemon);
+        daemon.cli(&["restart", "plain"]).exits(0);
+        let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
+        if !pid_1 {
+            assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+        }
+        install(&place, &version("9.8.7"));
+        reexec(&daemon);
+        assert_eq!(daemon.json(&["status"])["supervisor"]["version"], "9.8.7");
+    }
+}
+
+/// It can be tried again, with the same end.
+#[track_caller]
+fn is_refused_or_gave_way(daemon: &Daemon) {
+    daemon.cli(&["self", "reexec"]).exits(1).says(&["gave way"]);
+}
+
+/// A variable that somebody left in the environment is not taken for a handover.
+#[test]
+fn a_stale_variable_means_nothing() {
+    let home = crate::support::Home::new("services: {env: {command: 'env; exec sleep 1000'}}");
+    let daemon = Launch::new(home).env("SECTION3_HANDOVER", "1:5:6").start();
+    daemon.cli(&["wait", "env", "--for", "running"]).exits(0);
+    reexec(&daemon);
+    daemon.cli(&["restart", "env"]).exits(0);
+    daemon.cli(&["stop", "env"]).exits(0);
+    let text = daemon.log_text("env");
+    assert!(text.contains("SECTION3_RUN=2") && !text.contains("SECTION3_HANDOVER"), "{text}");
+}

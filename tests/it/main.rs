@@ -13,6 +13,8 @@ mod dependencies;
 mod health;
 #[cfg(feature = "hooks")]
 mod hook_host;
+#[cfg(feature = "hooks")]
+mod hooks;
 mod launch;
 mod lifecycle;
 mod logs;

@@ -114,7 +114,7 @@ pub enum Verb {
     #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
     X(hook::Call),
     /// See, check and write plugins
-    #[command(subcommand)]
+    #[command(subcommand, after_help = after("section3 plugin list"))]
     Plugin(Plugin),
     /// Check a config, no supervisor needed
     ///

@@ -234,8 +234,10 @@ fn environment(
     all
 }
 
+/// The kernel's number of a resource.
+#[must_use]
 #[allow(clippy::unnecessary_cast, reason = "the C libraries disagree on the type of a resource")]
-const fn resource_number(resource: Resource) -> u32 {
+pub const fn resource_number(resource: Resource) -> u32 {
     match resource {
         Resource::Nofile => libc::RLIMIT_NOFILE as u32,
         Resource::Nproc => libc::RLIMIT_NPROC as u32,

@@ -42,7 +42,7 @@ pub struct Led {
     pub depth: u8,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 struct Latest {
     seq: u64,
     depth: u8,
@@ -63,7 +63,10 @@ pub struct RingRest {
     next_seq: u64,
     /// Oldest first; the last one has the number before `next_seq`.
     events: Vec<Saved>,
-    latest: Vec<(ServiceId, Latest)>,
+    latest: Vec<(ServiceId, u64)>,
+    /// Of those in `latest` that scripts led to: how deep, and when the last one acted.
+    #[serde(default)]
+    depths: Vec<(ServiceId, u8, Moment)>,
 }
 
 /// An event, written down.
@@ -114,7 +117,13 @@ impl Ring {
         RingRest {
             next_seq: self.next_seq,
             events: self.events.iter().map(saved).collect(),
-            latest: self.latest.iter().map(|(id, latest)| (*id, *latest)).collect(),
+            latest: self.latest.iter().map(|(id, latest)| (*id, latest.seq)).collect(),
+            depths: self
+                .latest
+                .iter()
+                .filter(|(_, latest)| latest.depth > 0)
+                .map(|(id, latest)| (*id, latest.depth, latest.acted_at))
+                .collect(),
         }
     }
 
@@ -132,7 +141,13 @@ impl Ring {
             ring.keep(Arc::new(Event { seq, time, mono_ms, service, run, actor, cause, depth, kind }));
         }
         ring.next_seq = rest.next_seq;
-        ring.latest = rest.latest.into_iter().collect();
+        let alone = |seq| Latest { seq, depth: 0, acted_at: Moment::default() };
+        ring.latest = rest.latest.into_iter().map(|(id, seq)| (id, alone(seq))).collect();
+        for (id, depth, acted_at) in rest.depths {
+            if let Some(latest) = ring.latest.get_mut(&id) {
+                (latest.depth, latest.acted_at) = (depth, acted_at);
+            }
+        }
         ring
     }
 
@@ -391,6 +406,37 @@ mod tests {
         assert_eq!(data(&event, &ring), serde_json::json!({"by": "hook:x", "reason": "no", "until": until}));
         let event = push(&mut ring, hold(None));
         assert_eq!(data(&event, &ring), serde_json::json!({"by": "hook:x", "reason": "no"}));
+    }
+
+    #[test]
+    fn what_a_script_brought_about_follows_from_what_it_heard_and_is_deeper() {
+        let actor = Actor::Hook("h".into());
+        let at = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
+        let push = |ring: &mut Ring, id: u32, kind: Kind, actor: &Actor, seconds: u64| {
+            let about = Some((ServiceId(id), ServiceName::parse("web").expect("name"), Run(1)));
+            let event = ring.push(about, actor.clone(), kind, None, at(seconds), SystemTime::UNIX_EPOCH);
+            (event.cause, event.depth)
+        };
+        let start = || Kind::Start { pid: 1, argv: Vec::new().into(), attempt: 1, reason: StartReason::Hook };
+        let stopping =
+            || Kind::Stopping { reason: crate::wire::event::StopReason::Hook, signal: crate::value::Signal::TERM, grace_ms: 1 };
+        let mut ring = ring();
+        assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 1), (None, 0));
+        ring.charge(ServiceId(1), actor.clone(), Led { cause: Some(1), depth: 3 }, at(2));
+        assert_eq!(push(&mut ring, 1, stopping(), &actor, 2), (Some(1), 3));
+        assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 3), (Some(2), 3));
+        assert_eq!(push(&mut ring, 1, start(), &actor, 4), (Some(3), 3));
+        // A dependency that comes up with it.
+        assert_eq!(push(&mut ring, 2, start(), &actor, 4), (Some(1), 3));
+        // After a re-exec, and long after: what happens then follows from what was before it, but not from the script.
+        let origin = Origin::clone(ring.origin());
+        let text = serde_json::to_string(&ring.rest()).expect("JSON");
+        let mut ring = Ring::from_rest(origin, at(0), serde_json::from_str(&text).expect("the same"));
+        assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 601), (Some(4), 3));
+        assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 603), (Some(6), 0));
+        // An operator begins anew.
+        let manual = Kind::Start { pid: 1, argv: Vec::new().into(), attempt: 1, reason: StartReason::Manual };
+        assert_eq!(push(&mut ring, 1, manual, &Actor::Client(0), 603), (None, 0));
     }
 
     #[test]

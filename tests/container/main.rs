@@ -72,7 +72,7 @@ impl Image {
         };
         copy(&static_binary(), "section3");
         copy(Path::new("/bin/busybox"), "bin/busybox");
-        for applet in ["sh", "cat", "echo", "httpd", "sleep", "wget", "id", "grep"] {
+        for applet in ["sh", "cat", "chmod", "echo", "httpd", "mv", "sleep", "wget", "id", "grep"] {
             std::os::unix::fs::symlink("busybox", context.path().join("bin").join(applet)).expect("a link");
         }
         fs::create_dir(context.path().join("workspace")).expect("a folder");
@@ -228,6 +228,39 @@ fn docker_stop_ends_the_services_in_order_and_the_container_with_0() {
     let logs = container.logs();
     let at = |text: &str| logs.lines().position(|l| l == text).unwrap_or_else(|| panic!("`{text}` is missing in:\n{logs}"));
     assert!(at("[worker] worker ends") < at("[web] web ends"), "{logs}");
+}
+
+/// As PID 1 of a container, with another version in the place of the first: its services notice nothing, Docker neither.
+#[test]
+fn the_program_is_replaced_in_a_running_container() {
+    let line = "i=0; while :; do i=$((i+1)); echo line $i; done";
+    let config = format!(
+        "services: {{loud: {{command: '{line}', log_max_size: 1G, stop_signal: KILL}}, web: {{command: exec sleep 1000}}}}"
+    );
+    let container = Container::start(&config, &[]);
+    container.section3(&["wait", "web", "--for", "running"]);
+    let before = container.section3(&["status", "web"]);
+    let pid = |status: &str| status.split_whitespace().nth(3).map(str::to_owned);
+
+    let mark = b"section3-version=";
+    let mut bytes = fs::read(static_binary()).expect("the program");
+    let at = memchr::memmem::find(&bytes, mark).expect("the mark before the version") + mark.len();
+    bytes[at..at + 5].copy_from_slice(b"9.8.7");
+    fs::write(container.config.path().join("section3.new"), bytes).expect("the other version");
+    container.sh("cat /workspace/section3.new > /section3.new && chmod 0755 /section3.new && mv /section3.new /section3");
+    for round in 0..10 {
+        let said = container.section3(&["self", "reexec"]);
+        assert!(said.contains("section3 9.8.7 took over") && said.contains("(PID 1)"), "round {round}: {said}");
+    }
+    let after = container.section3(&["status", "web"]);
+    assert_eq!(pid(&after), pid(&before), "{before}{after}");
+    assert!(container.section3(&["status", "--json"]).contains("\"version\":\"9.8.7\""));
+    container.section3(&["stop", "loud"]);
+    let log = container.sh("cat /var/log/section3/loud.log");
+    for (line, number) in log.split_inclusive('\n').filter(|line| line.ends_with('\n')).zip(1_u64..) {
+        assert_eq!(line, format!("line {number}\n"));
+    }
+    assert_eq!(container.stop(), 0);
 }
 
 #[test]

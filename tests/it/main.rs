@@ -13,6 +13,8 @@ mod dependencies;
 mod health;
 #[cfg(feature = "hooks")]
 mod hook_host;
+#[cfg(feature = "hooks")]
+mod hooks;
 mod launch;
 mod lifecycle;
 mod logs;
@@ -24,6 +26,7 @@ mod reexec;
 mod rehearsal;
 mod reload;
 mod root;
+mod shipped;
 mod sidecars;
 mod signals;
 mod socket;

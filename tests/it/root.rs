@@ -1,6 +1,7 @@
 //! What only root can set up: PID 1 of a namespace, a full disk, other users.
 
 mod identity;
+mod reexec;
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -219,7 +219,7 @@ fn bash_completes_commands_flags_and_services() {
         let script = script.display();
         let command = format!(
             "PATH=$(dirname '{}'):$PATH; . '{script}'; IFS=' ' read -ra COMP_WORDS <<<'section3 {line}'; \
-             case '{line}' in *' ') COMP_WORDS+=('') ;; esac; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _section3; echo ${{COMPREPLY[@]}}",
+             case '{line}' in *' ') COMP_WORDS+=('') ;; esac; COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _section3; printf '%s ' ${{COMPREPLY[@]}}",
             program()
         );
         let mut bash = Command::new("bash");

@@ -20,7 +20,7 @@ use crate::hooks::frame::{self, Call, CallError, MAX_FRAME, ToHost, Verb};
 use crate::log::LogId;
 use crate::supervision::message::HoldOrder;
 use crate::supervision::{ServiceId, Wish};
-use crate::sys::words;
+use crate::sys::{task, words};
 use crate::value::{Signal, nearest};
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
 use crate::wire::hooks::MAX_CUSTOM;
@@ -270,11 +270,11 @@ impl Daemon {
             };
             let read = async {
                 let Ok(Some(snapshot)) = snapshot.await else { return Ok(json!([])) };
-                let read = tokio::task::spawn_blocking(move || snapshot.last(lines as usize)).await;
+                let read = task::aside(move || snapshot.last(lines as usize)).await;
                 match read {
                     Ok(Ok(bytes)) => Ok(last_lines(&bytes)),
                     Ok(Err(error)) => Err(refused("failed", format!("cannot read the log: {}", words::io(&error)))),
-                    Err(fault) => Err(refused("internal", fault.to_string())),
+                    Err(_) => Err(refused("internal", "reading the log failed inside the supervisor")),
                 }
             };
             timeout(LOG_LIMIT, read).await.unwrap_or_else(|_| Err(slow()))

@@ -17,10 +17,12 @@ use super::{Hooks, calls, stderr};
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::inbox::Letter;
+use crate::daemon::recipe::resource_number;
 use crate::daemon::task::Task;
 use crate::hooks::delivery::{Blame, Died};
 use crate::hooks::frame::{Hello, Load, ToHost};
 use crate::hooks::quarantine::{Pulse, Sign};
+use crate::spec::Resource;
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Launch, Recipe};
 use crate::sys::wait::Zombie;
@@ -320,7 +322,7 @@ impl Daemon {
             umask: 0o077,
             nice: None,
             oom_score_adj: Some(text(OOM_SCORE.as_bytes())?),
-            limits: vec![(libc::RLIMIT_AS as u32, limit)],
+            limits: vec![(resource_number(Resource::As), limit)],
             identity: None,
             no_new_privileges: true,
         })

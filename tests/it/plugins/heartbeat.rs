@@ -9,7 +9,7 @@ use crate::support::{Daemon, Home, Launch};
 /// The timer beats once; all other beats are asked for, so that none comes by surprise.
 fn daemon(receiver: &Receiver, settings: &str) -> Daemon {
     let daemon = Launch::new(Home::new(&format!(
-        "services:\n  a: {{command: '@a', restart: never}}\n  b: {{command: exit 1, restart: never}}\n  c: {{command: exit 0, restart: never}}\n\
+        "services:\n  a: {{command: @a, restart: never}}\n  b: {{command: exit 1, restart: never}}\n  c: {{command: exit 0, restart: never}}\n\
          plugins:\n  heartbeat: {{url: \"{}/ping\", interval: 1d, services: [a, c], {settings}}}\n",
         receiver.address
     )))

@@ -24,7 +24,7 @@ fn unpacked(bytes: &[u8]) -> String {
 fn nothing_is_lost_and_nothing_is_sent_under_two_names() {
     let receiver = Receiver::tcp(|number, _| Reply::status(if number % 2 == 0 { 503 } else { 201 }));
     let config = format!(
-        "services: {{a: {{command: '@a', log_max_size: 4K, log_keep: 100}}}}\n\
+        "services: {{a: {{command: @a, log_max_size: 4K, log_keep: 99}}}}\n\
          plugins: {{logship: {{url: \"{}/logs/\", attempts: 1, leftovers: 300ms}}}}",
         receiver.address
     );

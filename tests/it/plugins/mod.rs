@@ -15,12 +15,14 @@ use crate::support::Daemon;
 use crate::support::deadline::Deadline;
 
 /// A service that does as it is told and whose crashes follow each other at once.
-const A: &str = "a: {command: '@a', backoff: {initial: 50ms, max: 50ms, reset_after: 1h}}";
+const A: &str = "a: {command: @a, backoff: {initial: 50ms, max: 50ms, reset_after: 1h}}";
 
 /// What a command of a plugin returns.
 #[track_caller]
 fn x(daemon: &Daemon, words: &[&str]) -> Value {
-    daemon.json(&[&["x"], words].concat())["result"].clone()
+    let answer = daemon.cli(&[&["x", "--json"], words].concat()).exits(0);
+    let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{words:?}: {e}\n{}", answer.out));
+    report["result"].clone()
 }
 
 /// Asks until the answer is as wanted.

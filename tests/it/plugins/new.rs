@@ -14,7 +14,7 @@ fn what_it_adds_is_used_from_the_config() {
         assert!(readme.contains(used), "{used}: {readme}");
     }
     home.configure(
-        "services:\n  web:\n    command: '@web'\n    ready: {plugin: mine.warm, interval: 50ms}\n    \
+        "services:\n  web:\n    command: @web\n    ready: {plugin: mine.warm, interval: 50ms}\n    \
          health: {plugin: mine.alive, interval: 50ms, failures: 1, action: none}\n    decisions: [mine]\n    backoff: {initial: 10ms}\n\
          plugins:\n  mine:\n    allow: [\"services:read\", \"decide:restart\"]\n    warm: ^ready$\n",
     );

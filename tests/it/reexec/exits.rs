@@ -12,7 +12,7 @@ use crate::support::process::zombies_of;
 fn exits_at_any_time_are_each_seen_once() {
     let service = |n: u32| {
         let command = "sleep 0.0$(($$ % 10)); exit $(($$ % 200))";
-        format!("  s{n}: {{command: '{command}', backoff: {{initial: 10ms, max: 30ms}}}}\n")
+        format!("  s{n}: {{command: '{command}', backoff: {{initial: 50ms, max: 200ms}}}}\n")
     };
     let services: String = (0..6).map(service).collect();
     let daemon = Daemon::start(&format!("services:\n{services}\nsupervisor: {{console: none}}"));
@@ -32,10 +32,8 @@ fn exits_at_any_time_are_each_seen_once() {
         }
     }
     let mut runs: BTreeMap<(String, u64), (Vec<i64>, Vec<i64>)> = BTreeMap::new();
-    let mut next = 1;
-    for event in events.seen() {
+    for (event, next) in events.seen().iter().zip(1..) {
         assert_eq!(event["seq"], next, "a hole in the events");
-        next += 1;
         let (Some(service), Some(run)) = (event["service"].as_str(), event["run"].as_u64()) else { continue };
         let (starts, exits) = runs.entry((service.to_owned(), run)).or_default();
         let pid = event["data"]["pid"].as_i64();

@@ -4,8 +4,8 @@ mod clients;
 mod endings;
 mod exits;
 mod output;
-mod refused;
-mod state;
+pub mod refused;
+pub mod state;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

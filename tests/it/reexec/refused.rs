@@ -131,39 +131,37 @@ fn a_shutdown_goes_before() {
 /// The rehearsal said yes and the program then cannot read what it gets: the old one takes the process back.
 #[test]
 fn a_new_program_that_cannot_go_on_gives_way_to_the_old_one() {
-    for pid_1 in [false, true] {
-        if pid_1 && !nix::unistd::geteuid().is_root() {
-            continue;
-        }
-        let launch = replaceable(CONFIG);
-        let mut daemon = if pid_1 { launch.in_pid_namespace().start() } else { launch.start() };
-        let mut web = daemon.stage.actor("web");
-        let (pid, place) = (daemon.pid(), place(&daemon));
-        let other = daemon.path("bin/other");
-        install(&other, &changed(b"section3 state ", b"0"));
-        // Honest to the rehearsal, another one afterwards.
-        let text = format!(
-            "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}; exec '{}' \"$@\"",
-            other.display()
-        );
-        install(&place, &script(&text));
-        let answer = daemon.cli(&["self", "reexec"]).exits(1);
-        assert!(answer.err.contains("the new program gave way"), "{}", answer.err);
-        assert!(answer.err.contains("reads format 0 only"), "{}", answer.err);
-        assert_eq!(daemon.pid(), pid);
-        assert_eq!(daemon.json(&["status"])["supervisor"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(daemon.status("web")["run"], 1);
-        web.does("print 1");
-        is_refused_or_gave_way(&daemon);
-        daemon.cli(&["restart", "plain"]).exits(0);
-        let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
-        if !pid_1 {
-            assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
-        }
-        install(&place, &version("9.8.7"));
-        reexec(&daemon);
-        assert_eq!(daemon.json(&["status"])["supervisor"]["version"], "9.8.7");
+    it_gives_way(std::convert::identity, false);
+}
+
+pub fn it_gives_way(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
+    let mut daemon = launch(replaceable(CONFIG)).start();
+    let mut web = daemon.stage.actor("web");
+    let (pid, place) = (daemon.pid(), place(&daemon));
+    let other = daemon.path("bin/other");
+    install(&other, &changed(b"section3 state ", b"0"));
+    // Honest to the rehearsal, another one afterwards.
+    let text = format!(
+        "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}; exec '{}' \"$@\"",
+        other.display()
+    );
+    install(&place, &script(&text));
+    let answer = daemon.cli(&["self", "reexec"]).exits(1);
+    assert!(answer.err.contains("the new program gave way"), "{}", answer.err);
+    assert!(answer.err.contains("reads format 0 only"), "{}", answer.err);
+    assert_eq!(daemon.pid(), pid);
+    assert_eq!(daemon.json(&["status"])["supervisor"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(daemon.status("web")["run"], 1);
+    web.does("print 1");
+    is_refused_or_gave_way(&daemon);
+    daemon.cli(&["restart", "plain"]).exits(0);
+    let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
+    if !pid_1 {
+        assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
     }
+    install(&place, &version("9.8.7"));
+    reexec(&daemon);
+    assert_eq!(daemon.json(&["status"])["supervisor"]["version"], "9.8.7");
 }
 
 /// It can be tried again, with the same end.

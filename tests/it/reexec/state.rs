@@ -63,7 +63,7 @@ fn times(daemon: &Daemon) -> Vec<Option<i64>> {
     services.flat_map(|service| [&service["since"], &service["next_start_at"], &service["last_exit"]["at"]].map(millis)).collect()
 }
 
-fn everything_survives(launch: impl FnOnce(Home) -> Launch) {
+pub fn everything_survives(launch: impl FnOnce(Home) -> Launch) {
     let home = Home::new("services: {}");
     fs::write(home.path("env"), "A=1\n").expect("the env file");
     let uid = nix::unistd::geteuid().to_string();
@@ -161,13 +161,6 @@ fn everything_survives(launch: impl FnOnce(Home) -> Launch) {
 #[test]
 fn every_state_survives() {
     everything_survives(Launch::new);
-}
-
-#[test]
-fn every_state_survives_as_pid_1() {
-    if nix::unistd::geteuid().is_root() {
-        everything_survives(|home| Launch::new(home).in_pid_namespace());
-    }
 }
 
 #[test]

@@ -21,6 +21,18 @@ fn the_good_update() {
     assert!(finish(stand.command_of(&kept, &["--version"]).spawn().expect("it"), "prev").exits(0).out.contains(OLD));
 }
 
+/// `script` gives it a terminal.
+#[test]
+fn a_terminal_sees_how_far_it_is() {
+    let stand = Stand::offering();
+    let line = format!("{} self update", stand.program().display());
+    let mut command = stand.command_of("script".as_ref(), &["-qec", &line, "/dev/null"]);
+    let said = finish(command.spawn().expect("script"), "script").exits(0).out;
+    let whole = format!("\r\u{1b}[Ksection3 {NEW} [==============================] 100%");
+    assert!(said.contains(&whole) && said.contains("is installed"), "{said:?}");
+    assert!(stand.has(NEW));
+}
+
 /// Installed it is all the same; what the supervisor makes of it is told apart.
 #[test]
 fn live_needs_a_supervisor() {

@@ -9,7 +9,7 @@ use std::thread;
 
 use super::stand::{NEW, OLD, Stand};
 use crate::support::home::finish;
-use crate::support::{Daemon, Home};
+use crate::support::{Daemon, Home, Launch};
 
 #[test]
 fn twenty_services_notice_nothing() {
@@ -54,6 +54,24 @@ fn twenty_services_notice_nothing() {
     let ended: Vec<_> =
         events.seen().iter().filter(|e| ["exit", "stop", "crash"].contains(&e["type"].as_str().unwrap_or(""))).collect();
     assert!(ended.is_empty(), "{ended:?}");
+}
+
+/// The new program is a fake, which cannot take over: it is installed, that is said, and the old one goes on.
+#[test]
+fn live_with_a_program_that_cannot_take_over_changes_nothing_that_runs() {
+    let stand = Stand::offering();
+    // The supervisor runs the file that is updated.
+    let script = format!("shift; exec '{}' \"$@\"", stand.program().display());
+    let launch = Launch::new(Home::new("services: {web: {command: @web}}")).under(&["sh", "-c", &script, "sh"]);
+    let mut daemon = launch.start();
+    let web = daemon.stage.actor("web");
+    let mut command = stand.command(&["self", "update", "--live"]);
+    command.env("SECTION3_SOCKET", daemon.socket());
+    let answer = finish(command.spawn().expect("it"), "self update --live").exits(1);
+    assert!(answer.out.contains(&format!("section3 {NEW} is installed")), "{answer:?}");
+    assert!(stand.has(NEW));
+    assert_eq!(daemon.status("web")["pid"], web.pid);
+    daemon.answers();
 }
 
 /// A supervisor that says it is older, as it is after an update.

@@ -11,6 +11,7 @@ pub mod manual;
 pub mod order;
 #[cfg(feature = "hooks")]
 pub mod plugin;
+#[cfg(feature = "hooks")]
 pub mod rehearsal;
 pub mod reload;
 pub mod rotate;

@@ -17,8 +17,10 @@ local function key_of(name)
   return key
 end
 
--- A key that is none is said now, not with the first crash.
-for _, name in ipairs(config.sign or {}) do key_of(name) end
+-- A key that is none is said now, not with the first crash. One that is not there yet may come.
+for _, name in ipairs(config.sign or {}) do
+  if pcall(s3.secret, name) then key_of(name) end
+end
 
 local function headers(id, body)
   local all = {}

@@ -158,7 +158,7 @@ fn a_body_that_is_too_long_loses_its_oldest_lines_first() {
 }
 
 #[test]
-fn what_a_receiver_did_not_take_is_sent_after_a_restart() {
+fn what_a_receiver_did_not_take_is_sent_to_the_one_after_a_reload() {
     // Nobody listens there: a port that was free a moment ago.
     let home = Home::new("");
     let config = |url: &str| format!("services: {{{A}}}\nplugins: {{webhook: {{events: [crash], retry: 1m, url: \"{url}\"}}}}");

@@ -22,6 +22,7 @@ use super::pulse::Meter;
 use super::source::Folder;
 use crate::config;
 use crate::hooks::api::world::files::Roots;
+use crate::hooks::clock;
 use crate::hooks::frame::{Ask, CallError, Delivery, FromHost, HookError, Question, Verb};
 use crate::hooks::script::{
     Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, RequestBody, Script,
@@ -214,7 +215,7 @@ fn scene(play: impl AsyncFnOnce(&Path)) {
     let dir = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
-        BEGAN.set(Some(Instant::now()));
+        BEGAN.set(Some(clock::now()));
         play(dir.path()).await;
     });
 }

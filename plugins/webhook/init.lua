@@ -17,9 +17,10 @@ local function key_of(name)
   return key
 end
 
--- A key that is none is said now, not with the first crash. One that is not there yet may come.
+-- A key that is none is said now, not with the first crash. Events are kept until it is one.
 for _, name in ipairs(config.sign or {}) do
-  if pcall(s3.secret, name) then key_of(name) end
+  local good, why = pcall(key_of, name)
+  if not good then s3.log.error(tostring(why)) end
 end
 
 local function headers(id, body)

@@ -146,11 +146,15 @@ fn a_receiver_that_is_gone_is_left_alone_until_it_is_loaded_anew() {
 }
 
 #[test]
-fn a_key_that_is_none_is_said_at_load() {
+fn a_key_that_is_none_is_said_at_load_and_what_it_should_sign_is_kept() {
     scene(async |dir| {
-        let wrong = Play::load("webhook", "url: \"http://h/\", sign: [s, bad]", dir, Box::new(|_, _| refused()));
-        let said = wrong.err().expect("not loaded").message;
-        assert!(said.contains("the secret `bad` is no signing key: this is not Base64") && !said.contains("no key!"), "{said}");
+        let play = load("sign: [s, bad]", dir, Box::new(|_, _| refused()));
+        let said = "error: the secret `bad` is no signing key: this is not Base64";
+        assert_eq!(play.world.logged.borrow()[..], [said]);
+        play.event("send", "crash", "a", json!({"code": 1}));
+        pass(60).await;
+        assert!(play.sent().is_empty(), "sent without a signature");
+        assert_eq!(play.command("status").await.expect("status")["waiting"], 1);
     });
 }
 

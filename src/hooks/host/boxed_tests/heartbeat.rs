@@ -39,6 +39,7 @@ fn success_failure_and_success_again() {
         *play.world.services.borrow_mut() = json!([service("web1", "stopped"), service("db", "exited")]);
         pass(60).await;
         assert_eq!(urls(&play)[5..], ["http://h/ping?x=1"]);
+        assert_eq!(play.command("beat").await, Ok(json!({"told": "success", "trouble": []})));
         assert!(play.failures().is_empty());
     });
 }

@@ -144,6 +144,7 @@ fn state() -> State {
         log,
         reports: vec![Report::Lost { log: LogId(1), bytes: 1, reason: LOOK_ALIKE.to_owned() }],
         ring: ring.rest(),
+        rehearsed: 2,
         orders: orders.unwrap(),
         lines: vec![line],
         followers: vec![(31, 5)],

@@ -521,9 +521,40 @@ mod tests {
         for _ in 0..KEPT + 10 {
             push(&mut ring, exit(&tail));
         }
-        assert_eq!((ring.events.len(), ring.events[0].seq), (KEPT, 11));
-        let with_tail = ring.events.iter().filter(|event| tail_of(&event.kind).is_some()).count();
+        let events = ring.last(KEPT + 10);
+        assert_eq!((events.len(), events[0].seq), (KEPT, 11));
+        let with_tail = events.iter().filter(|event| tail_of(&event.kind).is_some()).count();
         assert_eq!(with_tail, TAIL_BYTES / tail.len());
-        assert!(tail_of(&ring.events[KEPT - 1].kind).is_some(), "the newest keeps its tail");
+        assert!(tail_of(&events[KEPT - 1].kind).is_some(), "the newest keeps its tail");
+        assert_eq!((ring.last(2).len(), ring.since(KEPT as u64 + 9)[0].seq, ring.since(0).len()), (2, KEPT as u64 + 9, KEPT));
+    }
+
+    #[test]
+    fn the_next_ring_goes_on_where_this_one_ended() {
+        let mut before = ring();
+        let tail = "x".repeat(8 << 10);
+        let count = TAIL_BYTES / tail.len();
+        for _ in 0..count {
+            push(&mut before, exit(&tail));
+        }
+        push(&mut before, Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded: 2 });
+        let written = serde_json::to_string(&before.rest()).expect("json");
+        let rest: RingRest = serde_json::from_str(&written).expect("a ring");
+        assert_eq!(rest.check(0), Ok(()));
+        let mut after = Ring::from_rest(Origin::clone(before.origin()), Moment::from_nanos(0), rest);
+        assert_eq!(serde_json::to_string(&after.rest()).expect("json"), written, "not as it came");
+        let shown = |ring: &Ring| {
+            let all = ring.since(0);
+            all.iter().map(|event| serde_json::to_string(&event.envelope(ring.origin())).expect("json")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&after), shown(&before));
+        // What was read is one event from then on, and the bound of the tails counts those that came along.
+        assert!(Arc::ptr_eq(&after.last(1)[0], &after.last(1)[0]));
+        let next = push(&mut after, exit(&tail));
+        assert_eq!((next.seq, next.cause), (count as u64 + 2, Some(count as u64 + 1)));
+        let tails = |ring: &Ring| ring.since(0).iter().map(|event| tail_of(&event.kind).is_some()).collect::<Vec<_>>();
+        assert_eq!((tails(&after)[0], tails(&after)[1]), (false, true));
+        let rest: RingRest = serde_json::from_str(&serde_json::to_string(&after.rest()).expect("json")).expect("a ring");
+        assert!(!rest.events[0].get().contains("xxx"), "the tail that was given up is written down");
     }
 }

@@ -114,7 +114,16 @@ impl State {
     ///
     /// Why this program cannot go on from it. Never panics, whatever the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unfit> {
-        let mut state: Self = read(parcel::unwrap(bytes)?)?;
+        Self::from_content(parcel::unwrap(bytes)?)
+    }
+
+    /// [`State::decode`], without the wrapping.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_content(content: &[u8]) -> Result<Self, Unfit> {
+        let mut state: Self = read(content)?;
         state.check().map_err(Unfit::Content)?;
         Ok(state)
     }

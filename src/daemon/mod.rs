@@ -28,4 +28,4 @@ mod view;
 mod watch;
 
 pub use boot::{DaemonArgs, run};
-pub use handover::arrive::instead;
+pub use handover::{arrive::instead, fits};

@@ -1,10 +1,12 @@
 //! The event ring: every fact gets its place in one total order here, and the last ones are kept.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::hooks::budget;
 use crate::hooks::delivery::Past;
@@ -23,7 +25,7 @@ pub struct Ring {
     origin: Arc<Origin>,
     began: Moment,
     next_seq: u64,
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Kept>,
     /// Events with a log tail, oldest first, and what their tails take together.
     tails: VecDeque<(u64, usize)>,
     tail_bytes: usize,
@@ -31,6 +33,15 @@ pub struct Ring {
     latest: HashMap<ServiceId, Latest>,
     /// What scripts ordered: the event that comes of it follows from theirs.
     charges: HashMap<ServiceId, Charge>,
+}
+
+/// An event in the ring. Those that came from the program before this one stay text until somebody wants them, and go on to
+/// the next one as they came: to read and write thousands would take longer than a re-exec may.
+#[derive(Debug, Default)]
+struct Kept {
+    /// As a [`Saved`]; there once it was written down.
+    text: OnceCell<Arc<RawValue>>,
+    event: OnceCell<Arc<Event>>,
 }
 
 /// What an event follows from.
@@ -61,8 +72,11 @@ struct Charge {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RingRest {
     next_seq: u64,
-    /// Oldest first; the last one has the number before `next_seq`.
-    events: Vec<Saved>,
+    /// Oldest first, each a [`Saved`]; the last one has the number before `next_seq`.
+    events: Vec<Arc<RawValue>>,
+    /// Which of them have a log tail, and what it takes.
+    #[serde(default)]
+    tails: Vec<(u64, usize)>,
     latest: Vec<(ServiceId, u64)>,
     /// Of those in `latest` that scripts led to: how deep, and when the last one acted.
     #[serde(default)]
@@ -84,6 +98,71 @@ struct Saved {
     kind: Kind,
 }
 
+impl Kept {
+    /// As text, made once.
+    fn written(&self) -> Arc<RawValue> {
+        let saved = || {
+            let saved = self.event.get().map(|event| Saved::from(event.as_ref()));
+            // Nothing in an event can fail to become JSON. If it did, the rehearsal would refuse what stands here instead.
+            serde_json::value::to_raw_value(&saved).unwrap_or_else(|_| RawValue::NULL.to_owned()).into()
+        };
+        Arc::clone(self.text.get_or_init(saved))
+    }
+
+    /// As an event; `None` where the text cannot be read, which the rehearsal has ruled out.
+    fn read(&self, seq: u64) -> Option<&Arc<Event>> {
+        if self.event.get().is_none() {
+            let saved: Saved = serde_json::from_str(self.text.get()?.get()).ok()?;
+            let _ = self.event.set(Arc::new(saved.into_event(seq)));
+        }
+        self.event.get()
+    }
+}
+
+impl RingRest {
+    /// Checks that the events from a number on can be read: those before it were tried in the rehearsal.
+    ///
+    /// # Errors
+    ///
+    /// Which event cannot, and why.
+    pub fn check(&self, from: u64) -> Result<(), String> {
+        for (seq, text) in (self.first()..).zip(&self.events).filter(|(seq, _)| *seq >= from) {
+            serde_json::from_str::<Saved>(text.get()).map_err(|error| format!("event {seq}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn first(&self) -> u64 {
+        self.next_seq.saturating_sub(self.events.len() as u64)
+    }
+}
+
+impl Saved {
+    fn into_event(self, seq: u64) -> Event {
+        let Self { time, mono_ms, service, run, actor, cause, depth, count, mut kind } = self;
+        if let Kind::Rotate { folded, .. } = &mut kind {
+            *folded = count.saturating_sub(1);
+        }
+        Event { seq, time: SystemTime::UNIX_EPOCH + time, mono_ms, service, run, actor, cause, depth, kind }
+    }
+}
+
+impl From<&Event> for Saved {
+    fn from(event: &Event) -> Self {
+        Self {
+            time: event.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            mono_ms: event.mono_ms,
+            service: event.service.clone(),
+            run: event.run,
+            actor: event.actor.clone(),
+            cause: event.cause,
+            depth: event.depth,
+            count: event.kind.count(),
+            kind: event.kind.clone(),
+        }
+    }
+}
+
 impl Ring {
     /// An empty ring of this incarnation.
     #[must_use]
@@ -103,20 +182,10 @@ impl Ring {
     /// The ring, to be written down.
     #[must_use]
     pub fn rest(&self) -> RingRest {
-        let saved = |event: &Arc<Event>| Saved {
-            time: event.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            mono_ms: event.mono_ms,
-            service: event.service.clone(),
-            run: event.run,
-            actor: event.actor.clone(),
-            cause: event.cause,
-            depth: event.depth,
-            count: event.kind.count(),
-            kind: event.kind.clone(),
-        };
         RingRest {
             next_seq: self.next_seq,
-            events: self.events.iter().map(saved).collect(),
+            events: self.events.iter().map(Kept::written).collect(),
+            tails: self.tails.iter().copied().collect(),
             latest: self.latest.iter().map(|(id, latest)| (*id, latest.seq)).collect(),
             depths: self
                 .latest
@@ -131,15 +200,9 @@ impl Ring {
     #[must_use]
     pub fn from_rest(origin: Origin, began: Moment, rest: RingRest) -> Self {
         let mut ring = Self::new(origin, began);
-        let first = rest.next_seq.saturating_sub(rest.events.len() as u64);
-        for (seq, saved) in (first..).zip(rest.events) {
-            let Saved { time, mono_ms, service, run, actor, cause, depth, count, mut kind } = saved;
-            if let Kind::Rotate { folded, .. } = &mut kind {
-                *folded = count.saturating_sub(1);
-            }
-            let time = SystemTime::UNIX_EPOCH + time;
-            ring.keep(Arc::new(Event { seq, time, mono_ms, service, run, actor, cause, depth, kind }));
-        }
+        ring.events = rest.events.into_iter().map(|text| Kept { text: text.into(), event: OnceCell::new() }).collect();
+        ring.tail_bytes = rest.tails.iter().fold(0, |sum: usize, (_, bytes)| sum.saturating_add(*bytes));
+        ring.tails = rest.tails.into();
         ring.next_seq = rest.next_seq;
         let alone = |seq| Latest { seq, depth: 0, acted_at: Moment::default() };
         ring.latest = rest.latest.into_iter().map(|(id, seq)| (id, alone(seq))).collect();
@@ -238,7 +301,7 @@ impl Ring {
             self.tails.push_back((event.seq, bytes));
             self.tail_bytes += bytes;
         }
-        self.events.push_back(event);
+        self.events.push_back(Kept { text: OnceCell::new(), event: event.into() });
         while self.events.len() > KEPT {
             self.events.pop_front();
         }
@@ -256,7 +319,7 @@ impl Ring {
     /// The last `count` events, oldest first.
     #[must_use]
     pub fn last(&self, count: usize) -> Vec<Arc<Event>> {
-        self.events.iter().skip(self.events.len().saturating_sub(count)).cloned().collect()
+        self.since(self.next_seq.saturating_sub(count as u64))
     }
 
     /// The event of this id, if it is of this boot and kept still.
@@ -269,7 +332,7 @@ impl Ring {
     /// The number of the newest event of a kind.
     #[must_use]
     pub fn seq_of_last(&self, is_it: impl Fn(&Kind) -> bool) -> Option<u64> {
-        self.events.iter().rev().find(|event| is_it(&event.kind)).map(|event| event.seq)
+        (self.first()..self.next_seq).rev().find(|seq| self.event(*seq).is_some_and(|event| is_it(&event.kind)))
     }
 
     /// Milliseconds since the supervisor started.
@@ -281,7 +344,7 @@ impl Ring {
     /// The events from the one with this number on, oldest first.
     #[must_use]
     pub fn since(&self, seq: u64) -> Vec<Arc<Event>> {
-        self.events.iter().filter(|event| event.seq >= seq).cloned().collect()
+        (seq.max(self.first())..self.next_seq).filter_map(|seq| self.event(seq).cloned()).collect()
     }
 
     /// A service is gone for good.
@@ -296,19 +359,21 @@ impl Ring {
             return;
         };
         self.tail_bytes = self.tail_bytes.saturating_sub(bytes);
-        let oldest = self.events.front().map_or(seq, |event| event.seq);
-        let place = seq.checked_sub(oldest).and_then(|at| usize::try_from(at).ok());
-        if let Some(event) = place.and_then(|at| self.events.get_mut(at)) {
+        let shorter = self.event(seq).map(|event| {
             let mut shorter = Event::clone(event);
             drop_tail(&mut shorter.kind);
-            *event = Arc::new(shorter);
+            Kept { text: OnceCell::new(), event: Arc::new(shorter).into() }
+        });
+        let place = seq.checked_sub(self.first()).and_then(|at| usize::try_from(at).ok());
+        if let Some((kept, shorter)) = place.and_then(|at| self.events.get_mut(at)).zip(shorter) {
+            *kept = shorter;
         }
     }
 }
 
 impl Past for Ring {
     fn first(&self) -> u64 {
-        self.events.front().map_or(self.next_seq, |event| event.seq)
+        self.next_seq.saturating_sub(self.events.len() as u64)
     }
 
     fn end(&self) -> u64 {
@@ -317,7 +382,7 @@ impl Past for Ring {
 
     fn event(&self, seq: u64) -> Option<&Arc<Event>> {
         let place = seq.checked_sub(self.first())?;
-        self.events.get(usize::try_from(place).ok()?)
+        self.events.get(usize::try_from(place).ok()?)?.read(seq)
     }
 }
 
@@ -456,9 +521,40 @@ mod tests {
         for _ in 0..KEPT + 10 {
             push(&mut ring, exit(&tail));
         }
-        assert_eq!((ring.events.len(), ring.events[0].seq), (KEPT, 11));
-        let with_tail = ring.events.iter().filter(|event| tail_of(&event.kind).is_some()).count();
+        let events = ring.last(KEPT + 10);
+        assert_eq!((events.len(), events[0].seq), (KEPT, 11));
+        let with_tail = events.iter().filter(|event| tail_of(&event.kind).is_some()).count();
         assert_eq!(with_tail, TAIL_BYTES / tail.len());
-        assert!(tail_of(&ring.events[KEPT - 1].kind).is_some(), "the newest keeps its tail");
+        assert!(tail_of(&events[KEPT - 1].kind).is_some(), "the newest keeps its tail");
+        assert_eq!((ring.last(2).len(), ring.since(KEPT as u64 + 9)[0].seq, ring.since(0).len()), (2, KEPT as u64 + 9, KEPT));
+    }
+
+    #[test]
+    fn the_next_ring_goes_on_where_this_one_ended() {
+        let mut before = ring();
+        let tail = "x".repeat(8 << 10);
+        let count = TAIL_BYTES / tail.len();
+        for _ in 0..count {
+            push(&mut before, exit(&tail));
+        }
+        push(&mut before, Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded: 2 });
+        let written = serde_json::to_string(&before.rest()).expect("json");
+        let rest: RingRest = serde_json::from_str(&written).expect("a ring");
+        assert_eq!(rest.check(0), Ok(()));
+        let mut after = Ring::from_rest(Origin::clone(before.origin()), Moment::from_nanos(0), rest);
+        assert_eq!(serde_json::to_string(&after.rest()).expect("json"), written, "not as it came");
+        let shown = |ring: &Ring| {
+            let all = ring.since(0);
+            all.iter().map(|event| serde_json::to_string(&event.envelope(ring.origin())).expect("json")).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&after), shown(&before));
+        // What was read is one event from then on, and the bound of the tails counts those that came along.
+        assert!(Arc::ptr_eq(&after.last(1)[0], &after.last(1)[0]));
+        let next = push(&mut after, exit(&tail));
+        assert_eq!((next.seq, next.cause), (count as u64 + 2, Some(count as u64 + 1)));
+        let tails = |ring: &Ring| ring.since(0).iter().map(|event| tail_of(&event.kind).is_some()).collect::<Vec<_>>();
+        assert_eq!((tails(&after)[0], tails(&after)[1]), (false, true));
+        let rest: RingRest = serde_json::from_str(&serde_json::to_string(&after.rest()).expect("json")).expect("a ring");
+        assert!(!rest.events[0].get().contains("xxx"), "the tail that was given up is written down");
     }
 }

@@ -246,14 +246,27 @@ fn docker_stop_ends_the_services_in_order_and_the_container_with_0() {
 /// As PID 1 of a container, with another version in the place of the first: its services notice nothing, Docker neither.
 #[test]
 fn the_program_is_replaced_in_a_running_container() {
-    let line = "i=0; while :; do i=$((i+1)); echo line $i; done";
+    let ends =
+        |name: &str| format!("'trap \"echo {name} ends; exit 0\" TERM; echo {name} begins; while :; do sleep 1000 & wait; done'");
     let config = format!(
-        "services: {{loud: {{command: '{line}', log_max_size: 1G, stop_signal: KILL}}, web: {{command: exec sleep 1000}}}}"
+        "services:
+  loud: {{command: 'i=0; while :; do i=$((i+1)); echo line $i; done', log_max_size: 1G, stop_signal: KILL}}
+  web: {{command: {}}}
+  worker: {{command: {}, depends_on: [web]}}
+",
+        ends("web"),
+        ends("worker")
     );
     let container = Container::start(&config, &[]);
-    container.section3(&["wait", "web", "--for", "running"]);
-    let before = container.section3(&["status", "web"]);
-    let pid = |status: &str| status.split_whitespace().nth(3).map(str::to_owned);
+    container.section3(&["wait", "loud", "--for", "running"]);
+    container.section3(&["wait", "worker", "--for", "running"]);
+    let status = || serde_json::from_str::<serde_json::Value>(&container.section3(&["status", "--json"])).expect("JSON");
+    let runs = |status: &serde_json::Value| {
+        let services = status["services"].as_array().expect("services").iter();
+        services.map(|service| ["name", "state", "pid", "run"].map(|key| service[key].clone())).collect::<Vec<_>>()
+    };
+    let before = status();
+    assert_eq!(before["services"].as_array().map(Vec::len), Some(3));
 
     let mark = b"section3-version=";
     let mut bytes = fs::read(static_binary()).expect("the program");
@@ -265,15 +278,23 @@ fn the_program_is_replaced_in_a_running_container() {
         let said = container.section3(&["self", "reexec"]);
         assert!(said.contains("section3 9.8.7 took over") && said.contains("(PID 1)"), "round {round}: {said}");
     }
-    let after = container.section3(&["status", "web"]);
-    assert_eq!(pid(&after), pid(&before), "{before}{after}");
-    assert!(container.section3(&["status", "--json"]).contains("\"version\":\"9.8.7\""));
+    let after = status();
+    assert_eq!(runs(&after), runs(&before));
+    assert_eq!(after["supervisor"]["version"], "9.8.7");
+    assert_eq!(after["supervisor"]["boot"], before["supervisor"]["boot"]);
     container.section3(&["stop", "loud"]);
     let log = container.sh("cat /var/log/section3/loud.log");
+    let mut last = 0;
     for (line, number) in log.split_inclusive('\n').filter(|line| line.ends_with('\n')).zip(1_u64..) {
         assert_eq!(line, format!("line {number}\n"));
+        last = number;
     }
+    assert!(last > 100, "it was not loud: {last}");
+    // 137 would be Docker's SIGKILL after its 10 s.
     assert_eq!(container.stop(), 0);
+    let logs = container.logs();
+    let at = |text: &str| logs.lines().position(|line| line == text).unwrap_or_else(|| panic!("`{text}` is missing"));
+    assert!(at("[worker] worker ends") < at("[web] web ends"), "they did not end in order");
 }
 
 #[test]

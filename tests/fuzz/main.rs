@@ -164,6 +164,14 @@ fn manifests() {
     });
 }
 
+/// What the program before this one left, with everything in it that services and clients wrote.
+#[test]
+fn states() {
+    let golden = include_bytes!("../fixtures/handover/1.json");
+    assert_eq!(section3::daemon::fits(golden), Ok(()));
+    fuzz(&[golden, b"{}"], |bytes| drop(section3::daemon::fits(bytes)));
+}
+
 #[test]
 fn signature_files() {
     let keys = Keys::parse(&[KEY]).expect("a key");

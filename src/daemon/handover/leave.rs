@@ -72,7 +72,7 @@ impl Daemon {
         let watches = self.watches.rest();
         let found = watches.1.clone();
         let hitch = if is_complete {
-            let state = self.state(asker, paused.rest.clone(), reports, watches);
+            let state = self.state(asker, paused.rest.clone(), reports, watches, rehearsed.events);
             Hitch::Final(replace(&path, &state))
         } else {
             Hitch::Passing("letters came in the last moment".to_owned())
@@ -89,8 +89,15 @@ impl Daemon {
         hitch
     }
 
-    /// Everything that must live on.
-    pub(super) fn state(&self, asker: &Asker, log: Rest, reports: Vec<Report>, watches: Found) -> State<&Supervisor> {
+    /// Everything that must live on. Events before the number `rehearsed` were part of an earlier one that was tried.
+    pub(super) fn state(
+        &self,
+        asker: &Asker,
+        log: Rest,
+        reports: Vec<Report>,
+        watches: Found,
+        rehearsed: u64,
+    ) -> State<&Supervisor> {
         let (watches, found_ready) = watches;
         let (lock, bound) = self.occupancy.rest();
         let (launches, drains) = self.backlog.rest();
@@ -119,6 +126,7 @@ impl Daemon {
             log,
             reports,
             ring: self.ring.rest(),
+            rehearsed,
             orders: self.orders.rest(),
             lines: self.places.rest(),
             followers: self.subscribers.rest(),

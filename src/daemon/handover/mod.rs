@@ -52,6 +52,15 @@ use crate::wire::{Fault, FaultCode};
 pub use program::on_disk;
 pub use rehearsal::Rehearsed;
 
+/// Whether this program could go on from a state with this content, its wrapping (length, checksum) left aside.
+///
+/// # Errors
+///
+/// Why not. Never panics, whatever the bytes.
+pub fn fits(content: &[u8]) -> Result<(), String> {
+    state::State::from_content(content).map(drop).map_err(|unfit| unfit.to_string())
+}
+
 /// The variable by which a program finds what the one before it left: `PID:STATE:PROGRAM`, numbers of descriptors, and after a
 /// fourth colon why the new program gave way to the old one. The PID keeps a service from mistaking it for its own.
 pub const VARIABLE: &str = "SECTION3_HANDOVER";

@@ -78,11 +78,13 @@ pub fn unwrap(bytes: &[u8]) -> Result<&[u8], Unfit> {
 /// FNV-1a of 64 bits, over words of eight bytes, the last one filled up with zeroes (the length is compared beside it).
 /// Against accidents; against malice stands that nobody else has the descriptor.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |sum: u64, chunk| {
-        let mut word = [0; 8];
-        word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let last = if rest.is_empty() { None } else { Some(&last) };
+    words.iter().chain(last).fold(0xcbf2_9ce4_8422_2325, |sum: u64, word| {
         // Turned, so that a high bit has a say in the lower ones of the next step.
-        (sum ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+        (sum ^ u64::from_le_bytes(*word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
     })
 }
 

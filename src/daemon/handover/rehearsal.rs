@@ -43,6 +43,8 @@ pub struct Rehearsed {
     pub version: String,
     /// What was tried.
     pub edition: Edition,
+    /// It has read the events before this number.
+    pub events: u64,
 }
 
 impl Daemon {
@@ -57,7 +59,8 @@ impl Daemon {
         // A pump that is held up now is asked again before the exec: what counts here is that the rest can be read.
         let empty = || Rest { folder: self.null.as_raw_fd(), ..Rest::default() };
         let log = self.pump.pause(PUMP_STOPS).map_or_else(|_| empty(), |paused| paused.rest);
-        let copy = self.state(asker, log, Vec::new(), watches).encode();
+        let copy = self.state(asker, log, Vec::new(), watches, 0).encode();
+        let events = self.ring.next_seq();
         for (id, run) in found {
             self.found(id, run, Finding::Ready(ReadyBy::Log), now);
         }
@@ -84,7 +87,7 @@ impl Daemon {
                 Err(_) => Err(format!("{shown} did not say within {} whether it can take over", Human(LIMIT))),
                 Ok(Err((_, errno))) => Err(format!("cannot run {shown}: {}", words::errno(errno))),
                 Ok(Ok((status, said))) => match version_in(&said).filter(|_| status.is_success()) {
-                    Some(version) => Ok(Rehearsed { version, edition }),
+                    Some(version) => Ok(Rehearsed { version, edition, events }),
                     None => Err(format!("{shown} cannot take over: {}", after(&status.to_string(), &said))),
                 },
             };

@@ -57,6 +57,9 @@ pub struct State<S = Supervisor> {
     /// Reports of the pump that were not read yet.
     pub reports: Vec<Report>,
     pub ring: RingRest,
+    /// The rehearsal has read the events before this number.
+    #[serde(default)]
+    pub rehearsed: u64,
     pub orders: OrdersRest,
     /// Connections.
     pub lines: Vec<LineRest>,
@@ -111,7 +114,16 @@ impl State {
     ///
     /// Why this program cannot go on from it. Never panics, whatever the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unfit> {
-        let mut state: Self = read(parcel::unwrap(bytes)?)?;
+        Self::from_content(parcel::unwrap(bytes)?)
+    }
+
+    /// [`State::decode`], without the wrapping.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn from_content(content: &[u8]) -> Result<Self, Unfit> {
+        let mut state: Self = read(content)?;
         state.check().map_err(Unfit::Content)?;
         Ok(state)
     }
@@ -120,6 +132,7 @@ impl State {
         self.supervisor.restore()?;
         self.children.check()?;
         self.log.check()?;
+        self.ring.check(self.rehearsed)?;
         let mut numbers = self.descriptors();
         if let Some(number) = numbers.iter().find(|number| **number <= 2) {
             return Err(format!("descriptor {number} is a standard stream or none"));

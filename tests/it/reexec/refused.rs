@@ -164,6 +164,45 @@ pub fn it_gives_way(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     assert_eq!(daemon.json(&["status"])["supervisor"]["version"], "9.8.7");
 }
 
+/// And where there is no way back either, nothing of the old services is left beside the new ones.
+#[test]
+fn where_neither_program_can_go_on_the_new_one_begins_anew() {
+    it_begins_anew(std::convert::identity, false);
+}
+
+pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
+    let mut daemon = launch(replaceable(CONFIG)).start();
+    let web = daemon.stage.actor("web");
+    let (pid, place) = (daemon.pid(), place(&daemon));
+    let boot = daemon.json(&["status"])["supervisor"]["boot"].clone();
+    let other = daemon.path("bin/other");
+    install(&other, &changed(b"section3 state ", b"0"));
+    // As above, and the descriptor of the program before it is not the one it is said to be.
+    let text = format!(
+        "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}
+        SECTION3_HANDOVER=${{SECTION3_HANDOVER%:*}}:9999 exec '{}' \"$@\"",
+        other.display()
+    );
+    install(&place, &script(&text));
+    // Its connection ends with the supervisor that it asked.
+    assert_ne!(daemon.cli(&["self", "reexec"]).code, 0);
+    daemon.stderr.until("why", |line| line.contains("reads format 0 only") && line.contains("begins anew"));
+    let mut again = daemon.stage.actor("web");
+    assert_ne!(again.pid, web.pid);
+    assert_eq!(daemon.pid(), pid);
+    assert_ne!(daemon.json(&["status"])["supervisor"]["boot"], boot);
+    assert_eq!(daemon.status("web")["run"], 1);
+    again.does("print 1");
+    daemon.cli(&["wait", "plain", "--for", "running"]).exits(0);
+    if !pid_1 {
+        assert!(!is_alive(i32::try_from(web.pid).expect("a PID")), "the service of before is still there");
+        let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
+        assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+    }
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(daemon.ends(), 0);
+}
+
 /// It can be tried again, with the same end.
 #[track_caller]
 fn is_refused_or_gave_way(daemon: &Daemon) {

@@ -12,3 +12,8 @@ fn every_state_survives_as_pid_1() {
 fn as_pid_1_a_new_program_that_cannot_go_on_gives_way_to_the_old_one() {
     refused::it_gives_way(Launch::in_pid_namespace, true);
 }
+
+#[test]
+fn as_pid_1_where_neither_program_can_go_on_the_new_one_begins_anew() {
+    refused::it_begins_anew(Launch::in_pid_namespace, true);
+}

@@ -144,6 +144,7 @@ fn state() -> State {
         log,
         reports: vec![Report::Lost { log: LogId(1), bytes: 1, reason: LOOK_ALIKE.to_owned() }],
         ring: ring.rest(),
+        rehearsed: 2,
         orders: orders.unwrap(),
         lines: vec![line],
         followers: vec![(31, 5)],
@@ -201,6 +202,8 @@ fn states_that_do_not_hold_together() {
         ("/log/journals/0/name", serde_json::json!("../../etc/x"), "is no name of a log"),
         ("/log/feeds/0/journal", serde_json::json!(1), "not among the 1 logs"),
         ("/log/feeds/0/held", serde_json::json!("zz"), "hexadecimal"),
+        ("/ring/events/1", serde_json::json!(7), "event 2: invalid type"),
+        ("/ring/events/4/kind/data/phase", serde_json::json!("none"), "event 5: unknown variant"),
         ("/supervisor/next_id", serde_json::json!(0), "has number"),
         ("/supervisor/order", serde_json::json!([0, 0, 1, 2, 3, 4]), "order of the services"),
         ("/supervisor/names/db", serde_json::json!(1), "stands for no service"),
@@ -213,6 +216,19 @@ fn states_that_do_not_hold_together() {
         let unfit = State::decode(&bytes).map(|_| place).unwrap_err().to_string();
         assert!(unfit.contains(said), "{place}: {unfit}");
     }
+}
+
+/// The rehearsal has read them already: that the exec does not is what makes a full ring cheap.
+#[test]
+fn events_before_the_rehearsal_are_not_read_again() {
+    let mut changed = content(&state());
+    changed["ring"]["events"][0] = serde_json::json!(7);
+    let whole = |content: &serde_json::Value| parcel::wrap(&serde_json::to_vec(content).unwrap());
+    let state = State::decode(&whole(&changed)).unwrap();
+    let ring = Ring::from_rest(Origin { boot: state.boot, host: state.host }, state.began, state.ring);
+    assert_eq!(ring.since(0).iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3, 4, 5]);
+    changed["rehearsed"] = serde_json::json!(0);
+    assert!(State::decode(&whole(&changed)).is_err());
 }
 
 /// Whatever the bytes, a program that reads them says no, or gets a state that holds together.

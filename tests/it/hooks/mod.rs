@@ -154,6 +154,25 @@ fn a_broken_edit_keeps_the_old_version_and_says_so() {
     events.until_that("the new version", |event| is_failure(event, "echo", "custom.two newer"));
 }
 
+/// The README's word on it: the old version is nowhere but in the host.
+#[test]
+fn a_broken_edit_and_then_the_end_of_the_host_is_the_end_of_the_old_version() {
+    let daemon = with_hooks("", &[("echo", ECHO)]);
+    let mut events = daemon.events();
+    events.until_that("the boot", |event| is_failure(event, "echo", "daemon_start"));
+    write(&daemon, "echo", "s3.on(");
+    daemon.cli(&["reload"]).exits(1).says(&["the version before it goes on"]);
+    let is_refused = |event: &Value| is_failure(event, "echo", "echo.lua:") && event["data"]["kind"] == "load";
+    events.until_that("the refusal", is_refused);
+    process::signal(host(&daemon), Signal::SIGKILL);
+    events.until_that("why it is out", is_refused);
+    assert_eq!(script(&daemon, "echo")["state"], "failed");
+    write(&daemon, "echo", ECHO);
+    daemon.cli(&["reload"]).exits(0).says(&["loaded"]);
+    daemon.cli(&["emit", "go"]).exits(0);
+    events.until_that("what it hears from then on", |event| is_failure(event, "echo", "custom.go"));
+}
+
 #[test]
 fn hooks_come_and_go_with_reloads_and_the_last_one_takes_the_host_with_it() {
     let daemon = with_hooks("", &[("echo", ECHO)]);

@@ -195,7 +195,7 @@ pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     again.does("print 1");
     daemon.cli(&["wait", "plain", "--for", "running"]).exits(0);
     if !pid_1 {
-        assert!(!is_alive(i32::try_from(web.pid).expect("a PID")), "the service of before is still there");
+        assert!(!is_alive(web.pid), "the service of before is still there");
         let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
         assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
     }

@@ -2,69 +2,86 @@
 local s3 = require "section3"
 local config = s3.config
 
-local function matters(name)
-  for _, glob in ipairs(config.services) do
-    -- A glob as a Lua pattern: everything but `*` and `?` stands for itself.
-    local pattern = "^" .. glob:gsub("[%-%.]", "%%%0"):gsub("%*", ".*"):gsub("%?", ".") .. "$"
-    if name:find(pattern) then return true end
-  end
-  return false
+-- `/fail` goes behind the path, not behind a query.
+local function fail_url()
+  if config.fail_url then return config.fail_url end
+  local path, query = config.url:match "^([^?]*)(.*)$"
+  return path:gsub("/+$", "") .. "/fail" .. query
 end
 
--- What is not well, as `name: state`. A service that was stopped on purpose or has done its work is well.
+-- What is not well, as `name: what`. A service that was stopped on purpose, has done its work or is starting is well.
 local function trouble()
-  local list, err = s3.services.list()
-  if not list then return { "the supervisor does not answer: " .. err.message } end
-  local bad = {}
-  for _, service in ipairs(list) do
-    if matters(service.name) then
+  local bad, seen = {}, {}
+  for _, glob in ipairs(config.services) do
+    local list, err = s3.services.list(glob)
+    if not list then return { "the supervisor does not answer: " .. err.message } end
+    -- A name that nobody has is a misspelled one, and nothing would watch what was meant.
+    if #list == 0 and glob ~= "*" then bad[#bad + 1] = ("no service is called `%s`"):format(glob) end
+    for _, service in ipairs(list) do
+      local what
       if service.state == "failed" or service.state == "backoff" then
-        bad[#bad + 1] = service.name .. ": " .. service.state
+        what = service.state
+      elseif service.hold then
+        what = "held by " .. service.hold.by
       elseif service.health == "unhealthy" then
-        bad[#bad + 1] = service.name .. ": unhealthy"
+        what = "unhealthy"
       end
+      if what and not seen[service.name] then bad[#bad + 1] = service.name .. ": " .. what end
+      seen[service.name] = true
     end
   end
   return bad
 end
 
 local function tell(url, text)
-  return s3.http.request {
-    method = "POST", url = url, body = text, headers = { ["Content-Type"] = "text/plain; charset=utf-8" },
+  local answer, err = s3.http.request {
+    method = config.method, url = url, body = config.method == "POST" and text or nil,
+    headers = config.method == "POST" and { ["Content-Type"] = "text/plain; charset=utf-8" } or nil,
     timeout = config.timeout, retry = { attempts = config.attempts, base = "500ms", cap = "5s" },
   }
-end
-
-local function fail_url()
-  if config.fail_url then return config.fail_url end
-  return (config.url:gsub("/+$", "")) .. "/fail"
-end
-
-local function beat()
-  local bad = trouble()
-  if #bad == 0 then
-    local answer, err = tell(config.url, "all is well on " .. s3.host)
-    return answer, err, "success"
-  end
-  if config.on_problem == "silence" then return nil, nil, "silence", bad end
-  local answer, err = tell(fail_url(), s3.host .. "\n" .. table.concat(bad, "\n"))
-  return answer, err, "failure", bad
-end
-
-local function reason(answer, err)
-  if not answer then return err and err.message end
+  if not answer then return err.message end
   if not answer.ok then return "the switch answered " .. answer.status end
 end
 
+-- Tells how it is now. Returns what it told, what is wrong, and why it could not.
+local function beat()
+  local bad = trouble()
+  if #bad == 0 then return "success", bad, tell(config.url, "all is well on " .. s3.host) end
+  if config.on_problem == "skip" then return "nothing", bad end
+  return "failure", bad, tell(fail_url(), s3.host .. "\n" .. table.concat(bad, "\n"))
+end
+
+-- One beat at a time: an older success must not arrive behind a newer failure. Whoever comes meanwhile has it told once more.
+local is_busy, is_wanted = false, false
+
+local function beat_in_turn()
+  is_wanted = true
+  if is_busy then return end
+  is_busy = true
+  local good, told, bad, why
+  while is_wanted do
+    is_wanted = false
+    good, told, bad, why = pcall(beat)
+  end
+  is_busy = false
+  if not good then error(told, 0) end
+  return told, bad, why
+end
+
 s3.every(config.interval, { name = "beat", immediate = true, timeout = "10m" }, function()
-  local answer, err, kind = beat()
-  local why = kind ~= "silence" and reason(answer, err)
+  local _, _, why = beat_in_turn()
+  if why then error(why, 0) end
+end)
+
+-- What will not come back by itself is told before the next beat; many at once are told once.
+s3.on("gave_up", { name = "gave-up", batch = { wait = "200ms", max_wait = "1s", max = 1000 }, timeout = "10m" }, function()
+  local _, _, why = beat_in_turn()
   if why then return false, why end
 end)
 
 s3.command("beat", { summary = "beats now and says what it told" }, function()
-  local answer, err, kind, bad = beat()
-  local why = kind ~= "silence" and reason(answer, err)
+  while is_busy do s3.sleep "20ms" end
+  local told, bad, why = beat_in_turn()
   if why then return nil, why end
-  return { told = kind, trouble = s3.json.array(bad or {}) }
+  return { told = told, trouble = s3.json.array(bad) }
 end)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use super::verb::completions::Shell;
+#[cfg(feature = "hooks")]
 use super::verb::plugin::Plugin;
 use super::{exit, hook};
 use crate::value::duration;
@@ -114,6 +115,7 @@ pub enum Verb {
     #[command(verbatim_doc_comment, after_help = after("section3 x logship retry"))]
     X(hook::Call),
     /// See, check and write plugins
+    #[cfg(feature = "hooks")]
     #[command(subcommand, after_help = after("section3 plugin list"))]
     Plugin(Plugin),
     /// Check a config, no supervisor needed
@@ -349,6 +351,7 @@ impl Args {
             | Verb::Emit(_)
             | Verb::X(_) => (false, true),
             Verb::Hook(asked) => (false, asked.verb.needs_supervisor()),
+            #[cfg(feature = "hooks")]
             Verb::Plugin(plugin) => (true, plugin.takes_socket()),
         };
         for (given, taken, flag) in [

@@ -78,6 +78,7 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Hook(asked) => verb::hook::run(context, asked.verb)?,
         Verb::Emit(asked) => verb::hook::emit(context, &asked)?,
         Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
+        #[cfg(feature = "hooks")]
         Verb::Plugin(asked) => verb::plugin::run(context, &around.config(config), &asked)?,
         Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
         Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,

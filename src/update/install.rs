@@ -165,6 +165,8 @@ impl Verified<'_> {
         site.is_unchanged()?;
         same(&file, &open(&name.0)?, &name.0)?;
         site.rename(&kept, &site.previous())?;
+        // Where a killed run had come this far, both names are of one file, and rename(2) leaves both.
+        remove(&kept)?;
         site.rename(&name.0, site.program())?;
         // Only now: what was never in place was never installed.
         let record = Record { newest: record.newest.max(Some(version)).max(Some(old)), ..record };

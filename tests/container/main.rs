@@ -3,6 +3,13 @@
 //! Needs Docker, busybox-static and the static binary; `tests/run container` sees to all three. Every container and
 //! image has a name of its own and goes with the test that made it, also when the test fails.
 
+#[allow(dead_code, reason = "the black-box tests use all of it")]
+#[path = "../it/support/deadline.rs"]
+mod deadline;
+#[allow(dead_code, reason = "the black-box tests use all of it")]
+#[path = "../it/support/receiver.rs"]
+mod receiver;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +20,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+
+use receiver::{Receiver, Reply, Request};
 
 /// The longest wait for one command: far beyond what a loaded machine needs.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -75,6 +84,10 @@ impl Image {
         for applet in ["sh", "cat", "chmod", "echo", "httpd", "mv", "sleep", "wget", "id", "grep"] {
             std::os::unix::fs::symlink("busybox", context.path().join("bin").join(applet)).expect("a link");
         }
+        // In the image it is root's, as it must be; in a mounted folder it would be whoever's runs the tests.
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("hooks/notify-sidecar.lua"), "hooks/notify-sidecar.lua");
+        let hook = context.path().join("hooks/notify-sidecar.lua");
+        fs::set_permissions(hook, fs::Permissions::from_mode(0o644)).expect("nobody else's to write");
         fs::create_dir(context.path().join("workspace")).expect("a folder");
         fs::write(context.path().join("workspace/section3.yml"), "services: {}\n").expect("a config");
         fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY . /\nENV PATH=/bin\nENTRYPOINT [\"/section3\"]\n")
@@ -414,4 +427,42 @@ fn a_selection_that_names_what_does_not_exist_is_no_success() {
     let container = Container::start(&lenient, &["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egres,pipelock"]);
     container.section3(&["wait", "pipelock", "--for", "running"]);
     assert!(container.logs().contains("egres"), "{}", container.logs());
+}
+
+/// The hook of the repository, a receiver that is not well at first, and a service that crashes until it is given up.
+#[test]
+fn a_sidecar_has_each_crash_once_and_in_order_although_it_fails_at_first() {
+    let folder = tempfile::tempdir().expect("a folder for the socket");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("an open folder");
+    let receiver = Receiver::unix(&folder.path().join("sock"), |number, _| Reply::status(if number < 3 { 503 } else { 200 }));
+    let config = "services:
+  web: {command: 'echo one; echo two; exit 7', backoff: {initial: 10ms, max: 10ms, give_up_after: 3}}
+  worker: {command: exec sleep 1000}
+hooks: [/hooks/notify-sidecar.lua]
+";
+    let mount = format!("{}:/sidecar", folder.path().display());
+    let url = "SIDECAR_URL=unix:/sidecar/sock:/v1/events";
+    let container = Container::start(config, &["--volume", &mount, "--env", url]);
+    let mut requests = Vec::new();
+    while requests.iter().all(|request: &Request| request.json()["type"] != "gave_up") {
+        requests.push(receiver.next());
+    }
+    let ids: Vec<&str> = requests.iter().map(|request| request.header("idempotency-key")).collect();
+    assert!(ids[..3].iter().all(|id| *id == ids[3]), "it asks again with the same: {ids:?}");
+    let taken: Vec<serde_json::Value> = requests[3..].iter().map(Request::json).collect();
+    let told: Vec<_> = taken.iter().map(|event| (event["type"].as_str(), event["run"].as_u64())).collect();
+    let crash = |run: u64| (Some("crash"), Some(run));
+    assert_eq!(told, [crash(1), crash(2), crash(3), (Some("gave_up"), Some(3))]);
+    for (request, event) in requests[3..].iter().zip(&taken) {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/events"));
+        assert_eq!((&event["service"], &event["exit"]["code"]), (&"web".into(), &7.into()), "{event}");
+        assert_eq!(event["tail"], serde_json::json!(["one", "two"]), "{event}");
+        assert_eq!(event["id"].as_str(), Some(request.header("idempotency-key")));
+    }
+    // Ticked off, which may come a moment after the answer.
+    let ticked = "until /section3 hook list --json | grep -q '\"ok\": *4'; do :; done";
+    container.sh(ticked);
+    // The code of the one that ended badly for good.
+    assert_eq!(container.stop(), 7);
+    assert!(receiver.rest().is_empty(), "nothing twice");
 }

@@ -9,8 +9,8 @@ pub mod init;
 pub mod itself;
 pub mod manual;
 pub mod order;
-#[cfg(feature = "hooks")]
 pub mod plugin;
+#[cfg(feature = "hooks")]
 pub mod rehearsal;
 pub mod reload;
 pub mod rotate;

@@ -129,7 +129,7 @@ fn wishes(value: &Value<'_>, settings: &Schema, report: &mut Report<'_>) -> Vec<
 }
 
 fn wish(value: &Value<'_>, text: &str, settings: &Schema, report: &mut Report<'_>) -> Option<Wish> {
-    let form = "allowed: one `${config.KEY}`, KEY being a setting of type `string` or an array of them";
+    let form = "allowed: one `${config.KEY}`, KEY being a setting of type `string`, or an array or a map of them";
     let Some((before, rest)) = text.split_once("${") else {
         return match Permission::parse(text) {
             Ok(permission) => Some(Wish::Plain(permission)),
@@ -151,7 +151,11 @@ fn wish(value: &Value<'_>, text: &str, settings: &Schema, report: &mut Report<'_
         );
         return None;
     };
-    let kind = if let Kind::List { items, .. } = &setting.kind { &items.kind } else { &setting.kind };
+    let kind = match &setting.kind {
+        Kind::List { items, .. } => &items.kind,
+        Kind::Map { fields, others: Some(values), .. } if fields.is_empty() => &values.kind,
+        kind => kind,
+    };
     if !matches!(kind, Kind::Text { .. }) || after.contains("${") {
         return report.wrong(value, form);
     }
@@ -210,12 +214,13 @@ impl Manifest {
             match wish {
                 Wish::Plain(permission) => all.push(permission.clone()),
                 Wish::Setting { before, key, after } => {
-                    let values = match settings.get(key) {
-                        Some(Json::Array(values)) => values.as_slice(),
-                        Some(value) => std::slice::from_ref(value),
-                        None => &[],
+                    let values: Vec<&Json> = match settings.get(key) {
+                        Some(Json::Array(values)) => values.iter().collect(),
+                        Some(Json::Object(values)) => values.values().collect(),
+                        Some(value) => vec![value],
+                        None => Vec::new(),
                     };
-                    for value in values.iter().filter_map(Json::as_str) {
+                    for value in values.into_iter().filter_map(Json::as_str) {
                         all.push(Permission::parse(&format!("{before}{value}{after}")).map_err(|rule| (key.clone(), rule))?);
                     }
                 }

@@ -5,6 +5,7 @@
 pub mod boxed;
 pub mod folder;
 pub mod manifest;
+mod sample;
 pub mod schema;
 mod settings;
 
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub use folder::Found;
 pub use manifest::Manifest;
+pub use sample::sample;
 
 use super::element::hooks::is_name;
 use super::problem::Problems;

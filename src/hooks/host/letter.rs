@@ -66,12 +66,22 @@ pub struct Postmark {
     pub lost: u64,
 }
 
+impl Postmark {
+    /// What is told of the loss: without one nothing.
+    const fn lost(self) -> Option<u64> {
+        if self.lost == 0 { None } else { Some(self.lost) }
+    }
+}
+
 /// The event as JSON with its postmark: what a `run:` program reads.
 #[must_use]
 pub fn text(letter: &Letter, mark: Postmark) -> Vec<u8> {
     let mut envelope = letter.envelope.clone();
-    for (name, number) in [("count", mark.count), ("attempt", u64::from(mark.attempt)), ("lost", mark.lost)] {
+    for (name, number) in [("count", mark.count), ("attempt", u64::from(mark.attempt))] {
         envelope.insert(name.to_owned(), Json::from(number));
+    }
+    if let Some(lost) = mark.lost() {
+        envelope.insert("lost".to_owned(), Json::from(lost));
     }
     let mut text = serde_json::to_vec(&envelope).unwrap_or_default();
     text.push(b'\n');
@@ -120,7 +130,7 @@ impl Reader {
         }
         event.raw_set("count", mark.count)?;
         event.raw_set("attempt", mark.attempt)?;
-        event.raw_set("lost", mark.lost)?;
+        event.raw_set("lost", mark.lost())?;
         self.freeze.call((event, "event", &self.envelope.0, &self.envelope.1))
     }
 

@@ -15,10 +15,11 @@ use super::pulse::{LOADING, Meter};
 use super::registration::{Action, Handler, Register, Registration};
 use super::sandbox::{Sandbox, cut, fault, fault_of};
 use super::source::{Folder, Source};
+use crate::config::plugin::boxed;
 use crate::hooks::api;
 use crate::hooks::frame::{FromHost, HookError};
 use crate::hooks::script::{Script, misuse};
-use crate::spec::script::{Program, Provides};
+use crate::spec::script::{Origin, Plugin, Program, Provides};
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// What there is to load.
@@ -43,6 +44,16 @@ impl Content {
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let entry = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Self::Lua { folder: Folder::Disk(folder), entry, provides: None }
+    }
+
+    /// The content of a plugin.
+    #[must_use]
+    pub fn of_plugin(plugin: Plugin) -> Self {
+        let folder = match plugin.origin {
+            Origin::Folder(path) => Folder::Disk(path),
+            Origin::Binary => Folder::Binary(boxed::files(&plugin.name).unwrap_or_default()),
+        };
+        Self::Lua { folder, entry: "init.lua".to_owned(), provides: Some(plugin.provides) }
     }
 }
 

@@ -5,6 +5,8 @@
 //! it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the end of
 //! the process. Never part of the supervisor's own process.
 
+#[cfg(test)]
+mod boxed_tests;
 mod desk;
 mod intake;
 mod letter;

@@ -100,7 +100,8 @@ impl Desk {
     }
 
     fn passed_on(&self, value: &Value) -> Result<Json, HookError> {
-        let told = self.meter.slice(SLICE, || sandbox::answer(value)).map_err(overran)?;
+        let Some(engine) = &self.engine else { return Ok(Json::Null) };
+        let told = self.meter.slice(SLICE, || sandbox::answer(&engine.sandbox.lua, value)).map_err(overran)?;
         told.map_err(|reason| wrong(format!("cannot pass on what it returned: {reason}")))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Value, VmState};
+use mlua::{Function, HookTriggers, Lua, LuaOptions, LuaSerdeExt, LuaString, StdLib, Value, VmState};
 
 use super::pulse::{Meter, Overrun};
 use crate::hooks::api;
@@ -198,14 +198,14 @@ fn in_words(lua: &Lua, value: &Value) -> String {
 /// # Errors
 ///
 /// What JSON cannot say, or that it is longer than an answer may be.
-pub fn answer(value: &Value) -> Result<serde_json::Value, String> {
-    json(value, 0)
+pub fn answer(lua: &Lua, value: &Value) -> Result<serde_json::Value, String> {
+    json(lua, value, 0)
 }
 
 /// The deepest answer.
 const MAX_DEPTH: usize = 32;
 
-fn json(value: &Value, depth: usize) -> Result<serde_json::Value, String> {
+fn json(lua: &Lua, value: &Value, depth: usize) -> Result<serde_json::Value, String> {
     use serde_json::Value as Json;
     if depth > MAX_DEPTH {
         return Err(format!("a table in it is nested more than {MAX_DEPTH} deep"));
@@ -218,17 +218,19 @@ fn json(value: &Value, depth: usize) -> Result<serde_json::Value, String> {
         Value::Number(number) => serde_json::Number::from_f64(*number).map(Json::Number).ok_or("a number in it is not finite")?,
         Value::String(text) => Json::String(text.to_string_lossy()),
         Value::Table(table) => {
+            // An empty table is an object, unless it is marked as a list.
+            let is_list = table.metatable().is_some_and(|meta| meta == lua.array_metatable());
             let table = script::readable(table);
             let length = table.raw_len();
-            if length > 0 {
-                let items = (1..=length).map(|at| json(&table.raw_get::<Value>(at).unwrap_or(Value::Nil), depth + 1));
+            if length > 0 || is_list {
+                let items = (1..=length).map(|at| json(lua, &table.raw_get::<Value>(at).unwrap_or(Value::Nil), depth + 1));
                 return items.collect::<Result<_, _>>().map(Json::Array);
             }
             let mut map = serde_json::Map::new();
             for pair in table.pairs::<Value, Value>() {
                 let (key, value) = pair.map_err(|error| fault(&error).message)?;
                 let Value::String(key) = key else { return Err("a key in it is no text".to_owned()) };
-                map.insert(key.to_string_lossy(), json(&value, depth + 1)?);
+                map.insert(key.to_string_lossy(), json(lua, &value, depth + 1)?);
             }
             Json::Object(map)
         }

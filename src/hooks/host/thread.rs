@@ -18,12 +18,9 @@ use super::load::{self, Content};
 use super::pulse::{Meter, Pulse};
 use super::roster::{Errand, Roster};
 use super::sandbox::cut;
-use super::source::Folder;
-use crate::config::plugin::boxed;
 use crate::hooks::api::world::World;
 use crate::hooks::frame::{Body, FromHost, Hello, HookError, Load, NotLoaded};
 use crate::hooks::script::{Phase, Script, ScriptKind};
-use crate::spec::script::Origin;
 use crate::sys::words;
 use crate::wire::event::HookFaultKind;
 
@@ -108,12 +105,8 @@ impl Common {
             Body::Hook { path } => (ScriptKind::Hook, None, Value::Null, Content::of_file(&path)),
             Body::Program(program) => (ScriptKind::Hook, None, Value::Null, Content::Program(program)),
             Body::Plugin(plugin) => {
-                let folder = match plugin.origin {
-                    Origin::Folder(path) => Folder::Disk(path),
-                    Origin::Binary => Folder::Binary(boxed::files(&plugin.name).unwrap_or_default()),
-                };
-                let content = Content::Lua { folder, entry: "init.lua".to_owned(), provides: Some(plugin.provides) };
-                (ScriptKind::Plugin, Some(plugin.permissions), plugin.settings, content)
+                let (granted, settings) = (plugin.permissions.clone(), plugin.settings.clone());
+                (ScriptKind::Plugin, Some(granted), settings, Content::of_plugin(plugin))
             }
         };
         let state_dir = state_of(&self.hello.state_dir, &name);

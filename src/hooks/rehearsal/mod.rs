@@ -3,6 +3,7 @@
 //!
 //! The same file, events and seed give the same report, letter for letter.
 
+mod body;
 mod recorder;
 mod reply;
 mod sample;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
+pub use body::try_plugin;
 pub use recorder::Effect;
 pub use reply::Reply;
 pub use sample::Sample;
@@ -117,44 +119,53 @@ impl Report {
 }
 
 /// What the rehearsal's thread tells at the end.
+#[derive(Default)]
 struct Outcome {
     handlers: Vec<(String, Vec<String>)>,
     fine: u32,
     problems: Vec<String>,
 }
 
+impl Outcome {
+    fn lost(problem: String) -> Self {
+        Self { problems: vec![problem], ..Self::default() }
+    }
+}
+
 /// Rehearses. Where the script would take the host down, its thread stays behind: the process should end soon after.
 #[must_use]
 pub fn rehearse(plan: Plan) -> Report {
-    let pulse = Arc::new(Pulse::default());
     let (notes, noted) = channel();
-    let (end, ended) = channel();
-    let watched = Arc::clone(&pulse);
-    let name = stem(&plan.file);
-    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
-        let outcome = perform(&plan, &watched, notes);
-        // Whoever does not wait for it any more does not need it.
-        drop(end.send(outcome));
-    });
-    if let Err(error) = thread {
-        return Report { problems: vec![format!("cannot start a thread: {error}")], ..Report::default() };
-    }
-    let outcome = wait(&ended, &pulse, &name);
+    let outcome = watched(&stem(&plan.file), move |pulse| perform(&plan, pulse, notes));
     let mut report = Report { handlers: outcome.handlers, fine: outcome.fine, problems: outcome.problems, effects: Vec::new() };
     report.effects.extend(noted.try_iter());
     report
 }
 
+/// Runs Lua on a thread of its own, and gives it up where nothing stops it.
+fn watched(name: &str, work: impl FnOnce(&Arc<Pulse>) -> Outcome + Send + 'static) -> Outcome {
+    let pulse = Arc::new(Pulse::default());
+    let (end, ended) = channel();
+    let own = Arc::clone(&pulse);
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        // Whoever does not wait for it any more does not need it.
+        drop(end.send(work(&own)));
+    });
+    match thread {
+        Ok(_) => wait(&ended, &pulse, name),
+        Err(error) => Outcome::lost(format!("cannot start a thread: {error}")),
+    }
+}
+
 fn wait(ended: &Receiver<Outcome>, pulse: &Pulse, name: &str) -> Outcome {
-    let lost = |problem: String| Outcome { handlers: Vec::new(), fine: 0, problems: vec![problem] };
     loop {
         match ended.recv_timeout(WATCH) {
             Ok(outcome) => return outcome,
-            Err(RecvTimeoutError::Disconnected) => return lost(format!("{name}: the rehearsal itself failed")),
+            Err(RecvTimeoutError::Disconnected) => return Outcome::lost(format!("{name}: the rehearsal itself failed")),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if pulse.busy_for(clock::monotonic()).is_some_and(|busy| busy > STUCK) {
-            return lost(format!(
+            return Outcome::lost(format!(
                 "{name} would have been killed, and the hook host with it: it ran for more than {} s without waiting, where nothing \
                  could stop it",
                 STUCK.as_secs()
@@ -168,10 +179,9 @@ fn stem(file: &Path) -> String {
 }
 
 fn perform(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome {
-    let lost = |problem: String| Outcome { handlers: Vec::new(), fine: 0, problems: vec![problem] };
     match Builder::new_current_thread().enable_all().start_paused(!plan.live).build() {
         Ok(runtime) => LocalSet::new().block_on(&runtime, play(plan, pulse, notes)),
-        Err(error) => lost(format!("cannot start the runtime: {error}")),
+        Err(error) => Outcome::lost(format!("cannot start the runtime: {error}")),
     }
 }
 
@@ -203,7 +213,7 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
     let desk = match load(script, Content::of_file(&plan.file), Meter::new(Arc::clone(pulse), || {}), tell) {
         Ok(desk) => desk,
         Err(error) => {
-            return Outcome { handlers: Vec::new(), fine: 0, problems: vec![told(&error, "not loaded")] };
+            return Outcome::lost(told(&error, "not loaded"));
         }
     };
     let loaded = desk.loaded(1);

@@ -52,8 +52,9 @@ fn slack() {
     daemon.stage.actor("a").tell("exit 3");
     let request = told_twice(&receiver);
     assert_eq!(request.path, "/services/T0/B0/X0");
-    let text = request.json()["text"].as_str().expect("a text").to_owned();
-    assert!(text.starts_with('*') && text.contains("a crashed"), "{text}");
+    let text = request.json()["blocks"][1]["text"].clone();
+    assert_eq!(text["type"], "plain_text");
+    assert!(text["text"].as_str().is_some_and(|text| text.contains("a crashed")), "{text}");
 }
 
 #[test]

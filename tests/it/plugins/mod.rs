@@ -19,7 +19,7 @@ const A: &str = "a: {command: @a, backoff: {initial: 50ms, max: 50ms, reset_afte
 
 /// What a command of a plugin returns.
 #[track_caller]
-fn x(daemon: &Daemon, words: &[&str]) -> Value {
+pub fn x(daemon: &Daemon, words: &[&str]) -> Value {
     let answer = daemon.cli(&[&["x", "--json"], words].concat()).exits(0);
     let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{words:?}: {e}\n{}", answer.out));
     report["result"].clone()
@@ -27,7 +27,7 @@ fn x(daemon: &Daemon, words: &[&str]) -> Value {
 
 /// Asks until the answer is as wanted.
 #[track_caller]
-fn asked<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+pub fn asked<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
     let deadline = Deadline::new();
     loop {
         if let Some(answer) = ask() {
@@ -39,7 +39,7 @@ fn asked<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
 
 /// Waits until a plugin is loaded.
 #[track_caller]
-fn loaded(daemon: &Daemon, name: &str) {
+pub fn loaded(daemon: &Daemon, name: &str) {
     asked(&format!("{name}: loaded"), || {
         let report = daemon.json(&["hook", "list"]);
         let scripts = report["scripts"].as_array().cloned().unwrap_or_default();

@@ -63,7 +63,9 @@ fn five_floods_go_through_fifty_replacements() {
         gaps += written[name] - 1 - shown.get(name).copied().unwrap_or(0);
     }
     gaps += daemon.log_text("section3").lines().count() as u64 - own;
-    assert_eq!(gaps, missing, "lines that are missing on the console, and those that are said to be");
+    // What SIGKILL cut may be among those that are counted; it is no line here.
+    let cut = LOUD.len() as u64;
+    assert!((gaps..=gaps + cut).contains(&missing), "missing on the console: {gaps}, said to be missing: {missing}");
 }
 
 /// Half lines, in the file and on the console, and a tail that begins before and ends after.

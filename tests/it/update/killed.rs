@@ -17,6 +17,9 @@ const MOMENTS: usize = 50;
 /// A sequence of numbers that is the same in every run.
 struct Dice(u64);
 
+/// What lies in the folder after an update.
+const NAMES: [&str; 4] = [".section3.lock", ".section3.record", "section3", "section3.prev"];
+
 impl Dice {
     fn below(&mut self, limit: usize) -> usize {
         // Knuth's MMIX.
@@ -78,11 +81,21 @@ fn at_fifty_moments_it_is_the_old_or_the_new_one() {
             stand.runs(&["self", "update", "--to", NEW]).exits(0);
         }
         assert!(stand.has(NEW), "moment {moment}");
-        let names = [".section3.lock", ".section3.record", "section3", "section3.prev"];
-        assert_eq!(stand.names(), names, "moment {moment}");
+        assert_eq!(stand.names(), NAMES, "moment {moment}");
     }
     println!("{old} times the old one, {new} times the new one, of {total} calls");
     assert!(old > 0);
+}
+
+/// A run that was killed between its last two renames leaves the program and the kept copy as one file, which rename(2) does not
+/// move onto itself.
+#[test]
+fn what_was_cut_off_between_the_renames_is_cleaned_up() {
+    let stand = Stand::offering();
+    fs::hard_link(stand.program(), stand.path("bin/section3.prev")).expect("a link");
+    stand.runs(&["self", "update"]).exits(0);
+    assert!(stand.has(NEW));
+    assert_eq!(stand.names(), NAMES);
 }
 
 #[test]

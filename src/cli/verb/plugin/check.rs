@@ -5,8 +5,10 @@ use std::path::Path;
 use super::{find, folder_of};
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
-use crate::config::plugin::{Found, Manifest, folder, judge};
-use crate::config::{self};
+use crate::config;
+use crate::config::plugin::{Found, Manifest, folder, judge, sample};
+use crate::hooks::rehearsal::try_plugin;
+use crate::spec::script::Plugin;
 use crate::wire::{Fault, FaultCode, escape};
 
 /// Checks a plugin by its name or by its folder, and what the config says to it.
@@ -17,18 +19,40 @@ use crate::wire::{Fault, FaultCode, escape};
 pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
     let (found, manifest) = if plugin.contains('/') { at(config, Path::new(plugin))? } else { find(config, plugin, None)? };
     let mut entry = "not in the config";
+    let mut configured = None;
     if config.exists() && !plugin.contains('/') {
         let spec = config::load(config, &|name| std::env::var(name).ok())
             .map_err(|problems| Fault::new(FaultCode::InvalidConfig, escape::message(&problems.to_string())))?;
         if let Some(withheld) = spec.scripts.withheld.iter().find(|withheld| withheld.name == manifest.name) {
             return Err(Fault::new(FaultCode::InvalidConfig, escape::message(&withheld.to_string())).into());
         }
-        if spec.scripts.plugins.iter().any(|plugin| plugin.name == manifest.name) {
+        if let Some(plugin) = spec.scripts.plugins.into_iter().find(|plugin| plugin.name == manifest.name) {
             entry = "its settings are good";
+            configured = Some((plugin, spec.scripts.secrets));
         }
     }
+    let wrong = |why: String| Fault::new(FaultCode::InvalidConfig, escape::message(&why));
+    let (plugin, secrets) = match configured {
+        Some(configured) => configured,
+        None => (unconfigured(&found, &manifest).map_err(wrong)?, std::collections::BTreeMap::new()),
+    };
+    try_plugin(plugin, secrets).map_err(wrong)?;
     out.write(format!("{}: valid, {entry}\n", escape::one_line(&found.file)).as_bytes())?;
     Ok(exit::DONE)
+}
+
+/// The plugin with made-up settings: what it registers does not depend on them, or its manifest could not tell.
+fn unconfigured(found: &Found, manifest: &Manifest) -> Result<Plugin, String> {
+    let settings = sample(&manifest.settings);
+    let permissions = manifest.permissions(&settings).map_err(|(key, rule)| format!("permissions: {key}: {rule}"))?;
+    Ok(Plugin {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        origin: found.origin.clone(),
+        permissions: permissions.iter().map(ToString::to_string).collect(),
+        provides: manifest.provides.clone(),
+        settings,
+    })
 }
 
 /// The plugin in a folder, which is called like it.

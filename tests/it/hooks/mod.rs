@@ -1,5 +1,9 @@
 //! Hooks from the supervisor's side: what its host gets, what becomes of it when the host dies, and what it costs to have none.
 
+mod decisions;
+mod plugin;
+mod reexec;
+
 use std::fs;
 
 use nix::sys::signal::Signal;
@@ -8,8 +12,12 @@ use serde_json::{Value, json};
 use crate::support::deadline::Deadline;
 use crate::support::{Daemon, Home, Launch, process};
 
-/// A supervisor with one idle service and these hook files.
+/// A supervisor with these services and these hook files.
 fn with_hooks(services: &str, hooks: &[(&str, &str)]) -> Daemon {
+    Launch::new(home_with_hooks(services, hooks)).start()
+}
+
+fn home_with_hooks(services: &str, hooks: &[(&str, &str)]) -> Home {
     let home = Home::new("");
     fs::create_dir(home.path("hooks")).expect("a folder");
     let names: Vec<String> = hooks.iter().map(|(name, _)| format!("hooks/{name}.lua")).collect();
@@ -17,7 +25,7 @@ fn with_hooks(services: &str, hooks: &[(&str, &str)]) -> Daemon {
         write(&home, name, text);
     }
     home.configure(&format!("services: {{{services}}}\nhooks: [{}]\n", names.join(", ")));
-    Launch::new(home).start()
+    home
 }
 
 fn write(home: &Home, name: &str, text: &str) {

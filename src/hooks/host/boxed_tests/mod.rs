@@ -1,0 +1,226 @@
+//! Plugins of the binary on a virtual clock: hours of retries and whole storms in no time, against scripted answers.
+
+mod chat;
+mod heartbeat;
+mod webhook;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+
+use super::desk::Desk;
+use super::load::{Content, load};
+use super::pulse::Meter;
+use super::source::Folder;
+use crate::config;
+use crate::hooks::api::world::files::Roots;
+use crate::hooks::clock;
+use crate::hooks::frame::{Ask, CallError, Delivery, FromHost, HookError, Question, Verb};
+use crate::hooks::script::{
+    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, RequestBody, Script,
+    ScriptKind,
+};
+use crate::spec::script::SecretSource;
+use crate::wire::event::Severity;
+
+/// Who answers: the number of the request from 0, and the request.
+type Answerer = Box<dyn FnMut(usize, &HttpRequest) -> Result<HttpResponse, IoFault>>;
+
+thread_local! {
+    /// When the scene began: time goes on while no plugin is loaded.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// What a plugin did, and what it is answered.
+struct World {
+    began: Instant,
+    /// Milliseconds since the beginning, and what was asked for.
+    requests: RefCell<Vec<(u128, HttpRequest)>>,
+    answerer: RefCell<Answerer>,
+    /// What the supervisor says of its services.
+    services: RefCell<Value>,
+    logged: RefCell<Vec<String>>,
+    roots: Roots,
+}
+
+impl Effects for World {
+    fn call(&self, verb: Verb) -> Local<'_, Result<Value, CallError>> {
+        let answer = match verb {
+            Verb::List => self.services.borrow().clone(),
+            _ => Value::Null,
+        };
+        Box::pin(async move { Ok(answer) })
+    }
+    fn http(&self, request: HttpRequest) -> Local<'_, Result<HttpResponse, IoFault>> {
+        let number = self.requests.borrow().len();
+        let answer = self.answerer.borrow_mut()(number, &request);
+        self.requests.borrow_mut().push((self.began.elapsed().as_millis(), request));
+        // A real receiver takes its time, in which something else may happen.
+        Box::pin(async move {
+            sleep(Duration::from_millis(5)).await;
+            answer
+        })
+    }
+    fn exec(&self, _: ExecRequest) -> Local<'_, Result<ExecResult, IoFault>> {
+        Box::pin(async { Ok(ExecResult::default()) })
+    }
+    fn change(&self, change: FileChange) -> Local<'_, Result<(), IoFault>> {
+        let done = self.roots.change(&change);
+        Box::pin(async move { done })
+    }
+    fn log(&self, level: Severity, message: String, _: BTreeMap<String, String>) {
+        self.logged.borrow_mut().push(format!("{}: {message}", level.word()));
+    }
+    fn secret(&self, name: &str, _: &SecretSource) -> Result<String, IoFault> {
+        Ok(if name == "bad" { "no key!".to_owned() } else { format!("secret-{name}") })
+    }
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn wall(&self) -> SystemTime {
+        // The first second of 2026.
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.began.elapsed()
+    }
+}
+
+/// An answer with a status, one header at most, and a body.
+fn reply(status: u16, header: Option<(&str, &str)>, body: &str) -> Result<HttpResponse, IoFault> {
+    let headers = header.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Ok(HttpResponse { status, headers, body: body.into() })
+}
+
+/// Nobody listens.
+fn refused() -> Result<HttpResponse, IoFault> {
+    Err(IoFault { code: "connect", message: "cannot reach h: connection refused".to_owned(), retryable: true })
+}
+
+/// The body of a request.
+fn body(request: &HttpRequest) -> String {
+    match &request.body {
+        RequestBody::Bytes(bytes) => String::from_utf8(bytes.clone()).expect("text"),
+        _ => String::new(),
+    }
+}
+
+/// One plugin, loaded and open.
+struct Play {
+    world: Rc<World>,
+    desk: Rc<Desk>,
+    told: Rc<RefCell<Vec<FromHost>>>,
+    events: Cell<u64>,
+    name: &'static str,
+}
+
+impl Play {
+    /// Loads a plugin with the settings of its entry, as they stand in a config; `dir` keeps its state.
+    fn load(name: &'static str, settings: &str, dir: &Path, answerer: Answerer) -> Result<Self, HookError> {
+        let text = format!(
+            "services: {{}}\nsecrets: {{s: {{env: S}}, t: {{env: T}}, bad: {{env: B}}}}\nplugins: {{{name}: {{{settings}}}}}"
+        );
+        let spec = config::parse(&text, "/nonexistent/section3.yml", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let plugin = spec.scripts.plugins.into_iter().next().expect("the plugin");
+        let roots = Roots { state: dir.join(name), logs: dir.join("logs") };
+        let world = Rc::new(World {
+            began: BEGAN.get().expect("a scene"),
+            requests: RefCell::default(),
+            answerer: RefCell::new(answerer),
+            services: RefCell::new(json!([])),
+            logged: RefCell::default(),
+            roots: roots.clone(),
+        });
+        let script = Script {
+            name: name.to_owned(),
+            kind: ScriptKind::Plugin,
+            granted: Some(plugin.permissions),
+            settings: plugin.settings,
+            state_dir: roots.state,
+            log_dir: roots.logs,
+            host: "box1".to_owned(),
+            boot: "b".to_owned(),
+            version: "0".to_owned(),
+            secrets: spec.scripts.secrets,
+            effects: world.clone(),
+            phase: Cell::new(Phase::Loading),
+        };
+        // What the binary holds, without building it anew for each change.
+        let folder = Folder::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(name));
+        let content = Content::Lua { folder, entry: "init.lua".to_owned(), provides: Some(plugin.provides) };
+        let told = Rc::<RefCell<Vec<FromHost>>>::default();
+        let teller = Rc::clone(&told);
+        let meter = Meter::new(Arc::default(), || ());
+        let desk = load(script, content, meter, Rc::new(move |frame| teller.borrow_mut().push(frame)))?;
+        desk.open();
+        Ok(Self { world, desk, told, events: Cell::new(0), name })
+    }
+
+    /// An event for a handler, now.
+    fn event(&self, handler: &str, kind: &str, service: &str, data: Value) {
+        let number = self.events.get() + 1;
+        self.events.set(number);
+        let event = json!({
+            "v": 1, "id": format!("b-{number}"), "seq": number, "boot": "b", "type": kind, "time": "2026-01-01T00:00:00.000Z",
+            "host": "box1", "service": service, "severity": "warning", "actor": "supervisor", "data": data,
+        });
+        self.desk.deliver(&Delivery {
+            delivery: number,
+            script: self.name.to_owned(),
+            handler: handler.to_owned(),
+            attempt: 1,
+            lost: 0,
+            event: RawValue::from_string(event.to_string()).expect("JSON"),
+        });
+    }
+
+    /// What a command returns.
+    async fn command(&self, name: &str) -> Result<Value, String> {
+        let question = Question::Command { name: name.to_owned(), args: Vec::new() };
+        self.desk.ask(Ask { ask: 9, script: self.name.to_owned(), deadline_ms: 60_000, question });
+        loop {
+            sleep(Duration::from_millis(1)).await;
+            let found = self.told.borrow().iter().position(|frame| matches!(frame, FromHost::Answer { .. }));
+            if let Some(at) = found
+                && let FromHost::Answer { result, .. } = self.told.borrow_mut().remove(at)
+            {
+                return result.map_err(|error| error.message);
+            }
+        }
+    }
+
+    /// Milliseconds and texts of the requests so far.
+    fn sent(&self) -> Vec<(u128, String)> {
+        self.world.requests.borrow().iter().map(|(at, request)| (*at, body(request))).collect()
+    }
+
+    /// Why runs failed: of events, and of timers.
+    fn failures(&self) -> Vec<String> {
+        let failed = |frame: &FromHost| match frame {
+            FromHost::Done(done) => done.error.as_ref().map(|error| error.message.clone()),
+            FromHost::Failed { error, .. } => Some(error.message.clone()),
+            _ => None,
+        };
+        self.told.borrow().iter().filter_map(failed).collect()
+    }
+}
+
+/// Plays a scene on a virtual clock; `dir` keeps state over two loads.
+fn scene(play: impl AsyncFnOnce(&Path)) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async {
+        BEGAN.set(Some(clock::now()));
+        play(dir.path()).await;
+    });
+}
+
+/// Time passes.
+async fn pass(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}

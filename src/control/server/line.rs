@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
@@ -225,11 +226,20 @@ impl Line {
         }
     }
 
-    /// The next frame of the answer; `None` after the last one.
-    async fn frame(&self) -> Option<Vec<u8>> {
-        poll_fn(|context| match self.waiting.borrow_mut().as_mut() {
-            Some(waiting) => waiting.poll_recv(context),
-            None => std::task::Poll::Ready(None),
+    /// Waits until there is something to be written; `false` after the last frame. [`Line::rest`] may have come first and put
+    /// a frame where it is to be written from.
+    async fn frame(&self) -> bool {
+        poll_fn(|context| {
+            let mut unsent = self.unsent.borrow_mut();
+            let next = match self.waiting.borrow_mut().as_mut() {
+                _ if !unsent.is_empty() => return Poll::Ready(true),
+                Some(waiting) => waiting.poll_recv(context),
+                None => Poll::Ready(None),
+            };
+            next.map(|frame| {
+                unsent.extend(frame);
+                !unsent.is_empty()
+            })
         })
         .await
     }
@@ -245,12 +255,9 @@ impl Line {
                 }
             }
             tokio::select! {
-                frame = self.frame() => match frame {
-                    Some(frame) => self.unsent.borrow_mut().push_back(frame),
-                    None => {
-                        self.waiting.replace(None);
-                        return Ok(());
-                    }
+                more = self.frame() => if !more {
+                    self.waiting.replace(None);
+                    return Ok(());
                 },
                 read = self.read::<512>(), if listening => match read {
                     Ok(0) if self.is_gone() => return self.close(),

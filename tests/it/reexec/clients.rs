@@ -1,6 +1,7 @@
 //! Clients across a re-exec: nobody is refused, who waits gets an answer.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -40,10 +41,22 @@ fn nobody_is_refused() {
                 })
             })
             .collect();
+        // One that never asks twice, as `nc` does.
+        let (over_, socket) = (&over, daemon.socket());
+        let plain = scope.spawn(move || {
+            while !over_.load(Ordering::Acquire) {
+                let mut stream = UnixStream::connect(&socket).expect("a connection");
+                stream.write_all(b"version\n").expect("written");
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).expect("an answer");
+                assert!(answer.starts_with("section3 "), "{answer:?}");
+            }
+        });
         for _ in 0..20 {
             reexec(&daemon);
         }
         over.store(true, Ordering::Release);
+        plain.join().expect("no refusal");
         asked = loops.into_iter().map(|client| client.join().expect("no refusal")).sum();
     });
     assert!(asked > 20, "{asked}");

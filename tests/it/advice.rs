@@ -19,7 +19,7 @@ fn a_service_whose_scripts_cannot_be_asked_lives_as_without_them() {
     let data = &decision["data"];
     assert_eq!((&data["point"], &data["verdict"]), (&"start".into(), &"none".into()));
     assert!(data["by"].as_str().is_some_and(|by| by.ends_with(":x")), "{data}");
-    assert_eq!((&data["applied"], &data["took_ms"]), (&false.into(), &0.into()), "{data}");
+    assert!(data["applied"] == false && data["took_ms"].is_u64(), "{data}");
     assert!(data["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{data}");
     events.until("ready", "web");
     web.tell("exit 3");

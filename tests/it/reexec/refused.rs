@@ -212,12 +212,17 @@ fn is_refused_or_gave_way(daemon: &Daemon) {
 /// A variable that somebody left in the environment is not taken for a handover.
 #[test]
 fn a_stale_variable_means_nothing() {
-    let home = crate::support::Home::new("services: {env: {command: 'env; exec sleep 1000'}}");
+    let home =
+        crate::support::Home::new("services: {env: {command: 'env; test $SECTION3_RUN = 1 || echo last; exec sleep 1000'}}");
     let daemon = Launch::new(home).env("SECTION3_HANDOVER", "1:5:6").start();
     daemon.cli(&["wait", "env", "--for", "running"]).exits(0);
     reexec(&daemon);
     daemon.cli(&["restart", "env"]).exits(0);
-    daemon.cli(&["stop", "env"]).exits(0);
+    // Its shell runs; `env` may not have written yet.
+    let deadline = crate::support::deadline::Deadline::new();
+    while !daemon.cli(&["tail", "-n", "1000", "env"]).exits(0).out.contains("\nlast\n") {
+        assert!(!deadline.is_over(), "no output");
+    }
     let text = daemon.log_text("env");
     assert!(text.contains("SECTION3_RUN=2") && !text.contains("SECTION3_HANDOVER"), "{text}");
 }

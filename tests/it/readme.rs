@@ -275,6 +275,14 @@ fn its_events_are_the_events() {
 }
 
 #[test]
+fn its_plugins_are_the_plugins() {
+    let home = Home::new("services: {}");
+    let listed = home.json(&["plugin", "list"]);
+    let real: BTreeSet<_> = listed["plugins"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names("## Hooks and plugins", "plugin"), real);
+}
+
+#[test]
 fn its_benches_are_the_benches() {
     let manifest = include_str!("../../Cargo.toml");
     let real: BTreeSet<_> = manifest.split("\n[[bench]]\n").skip(1).filter_map(|part| part.split('"').nth(1)).collect();

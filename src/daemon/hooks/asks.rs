@@ -25,6 +25,8 @@ const MOST: usize = 1024;
 pub struct Asks {
     last: u64,
     open: BTreeMap<u64, Asked>,
+    /// Those of `open` that no host has got yet, because the script is being loaded.
+    unsent: BTreeMap<u64, Ask>,
 }
 
 #[derive(Debug)]
@@ -122,12 +124,16 @@ impl Daemon {
         asks.last += 1;
         let number = asks.last;
         let deadline_ms = duration::millis(limit);
-        let ask = ToHost::Ask(Ask { ask: number, script: script.to_owned(), deadline_ms, question });
+        let ask = Ask { ask: number, script: script.to_owned(), deadline_ms, question };
         let refusal = if asks.open.len() >= MOST {
             Some(format!("{MOST} questions to scripts are under way"))
+        } else if matches!(asker, Asker::Decision(..)) && self.hooks.is_coming(script) {
+            // At the boot: a service would else be launched past a script that comes a moment later.
+            self.hooks.asks.unsent.insert(number, ask);
+            None
         } else if let Some(why) = self.hooks.why_not_loaded(script) {
             Some(why)
-        } else if !self.hooks.send(&ask) {
+        } else if !self.hooks.send(&ToHost::Ask(ask)) {
             Some("the hook host does not take the question".to_owned())
         } else {
             None
@@ -147,6 +153,26 @@ impl Daemon {
         self.ask(&script, question, limit, Asker::Task(reply), now);
     }
 
+    /// A script was loaded, or could not be: who waited for that is asked now, or told.
+    pub(super) fn ask_on(&mut self, script: &str, now: Now) {
+        let asks = &mut self.hooks.asks;
+        let (ready, unsent) = std::mem::take(&mut asks.unsent).into_iter().partition(|(_, ask)| ask.script == script);
+        asks.unsent = unsent;
+        let ready: BTreeMap<u64, Ask> = ready;
+        for (number, mut ask) in ready {
+            let Some(until) = self.hooks.asks.open.get(&number).map(|asked| asked.until) else { continue };
+            ask.deadline_ms = duration::millis(until.since(now.moment));
+            let refusal = self.hooks.why_not_loaded(script);
+            if refusal.is_none() && self.hooks.send(&ToHost::Ask(ask)) {
+                continue;
+            }
+            if let Some(asked) = self.hooks.asks.open.remove(&number) {
+                let why = refusal.unwrap_or_else(|| "the hook host does not take the question".to_owned());
+                self.tell_asker(asked.asker, Err(Unanswered::Nobody(why)), now);
+            }
+        }
+    }
+
     pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>, now: Now) {
         if let Some(asked) = self.hooks.asks.open.remove(&number) {
             self.tell_asker(asked.asker, result.map_err(Unanswered::Failed), now);
@@ -157,13 +183,16 @@ impl Daemon {
     pub(super) fn give_up_asks(&mut self, now: Now) {
         for (number, asked) in self.hooks.asks.take_late(now.moment) {
             // Without a host there is nobody to tell.
-            self.hooks.send(&ToHost::Drop { ask: number });
+            if self.hooks.asks.unsent.remove(&number).is_none() {
+                self.hooks.send(&ToHost::Drop { ask: number });
+            }
             self.tell_asker(asked.asker, Err(Unanswered::TooLate(asked.limit)), now);
         }
     }
 
     /// The host is gone: nobody will answer.
     pub(super) fn drop_asks(&mut self, now: Now) {
+        self.hooks.asks.unsent.clear();
         for (_, asked) in std::mem::take(&mut self.hooks.asks.open) {
             let gone = "the hook host ended before it answered".to_owned();
             self.tell_asker(asked.asker, Err(Unanswered::Nobody(gone)), now);

@@ -33,8 +33,16 @@ impl Daemon {
             _ if !up.has_greeted => self.condemn_host("it did not say who it is"),
             FromHost::Pong { number } => up.pulse.answered(number, now.moment),
             FromHost::Culprit { script, deliveries, message } => up.culprit = Some(Culprit { script, deliveries, message }),
-            FromHost::Loaded(loaded) => self.script_loaded(loaded),
-            FromHost::NotLoaded(refused) => self.script_refused(refused, now),
+            FromHost::Loaded(loaded) => {
+                let script = loaded.script.clone();
+                self.script_loaded(loaded);
+                self.ask_on(&script, now);
+            }
+            FromHost::NotLoaded(refused) => {
+                let script = refused.script.clone();
+                self.script_refused(refused, now);
+                self.ask_on(&script, now);
+            }
             FromHost::Began { deliveries } => self.hooks.memory.deliveries.began(&deliveries),
             FromHost::Done(done) => self.delivered(&done, now),
             FromHost::Call(call) => self.called(call, now),

@@ -173,6 +173,12 @@ impl Hooks {
         self.is_up() && self.find(name).is_some_and(|script| script.loaded.is_some())
     }
 
+    /// Whether a script is being loaded for the first time by the host that runs.
+    fn is_coming(&self, name: &str) -> bool {
+        let is_new = |script: &Script| script.loaded.is_none() && matches!(script.state, State::Absent | State::Loading);
+        self.is_up() && self.may_run(name) && self.find(name).is_some_and(is_new)
+    }
+
     /// Why nobody can ask this script; `None` where one can.
     fn why_not_loaded(&self, name: &str) -> Option<String> {
         let Some(script) = self.find(name) else { return Some(format!("there is no hook or plugin `{name}`")) };

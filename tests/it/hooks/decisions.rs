@@ -69,6 +69,22 @@ end)"#;
     daemon.cli(&["wait", "web", "--for", "failed"]).exits(0);
 }
 
+/// The boot asks before the host has loaded the script: the question waits for that.
+#[test]
+fn a_start_is_denied_at_the_boot_already() {
+    let policy = r#"s3.decide("start", function(c) return {action = "deny", reason = "closed"} end)"#;
+    let daemon = asked_by("nice: 0", "policy", policy);
+    let mut events = daemon.events();
+    let first = decision(&mut events, "web", "start");
+    if first["verdict"] == "deny" {
+        assert_eq!(events.until("hold", "web")["data"]["reason"], "closed");
+        assert!(!events.story("web").contains(&"start"), "{:?}", events.seen());
+    } else {
+        // A machine that needs longer than the question's 2 s to load a script.
+        is_none(&first, "hook:policy", "no answer within");
+    }
+}
+
 #[test]
 fn a_start_is_denied_and_a_stop_is_drained_first() {
     let policy = r#"s3.decide("start", function(c)

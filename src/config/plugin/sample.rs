@@ -4,9 +4,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::schema::{Format, Kind, Range, Schema};
 
-/// A value that a setting may have: its default, else the first of its list, else one of its type. A `pattern` is not met.
+/// A value that a setting may have: its default, else the first of its list, else one of its type; of a map what it must have,
+/// or all that it can have. A `pattern` is not met.
 #[must_use]
-pub fn sample(schema: &Schema) -> Json {
+pub fn sample(schema: &Schema, is_whole: bool) -> Json {
     if let Some(known) = schema.default.as_ref().or(schema.words.first()) {
         return known.clone();
     }
@@ -23,11 +24,11 @@ pub fn sample(schema: &Schema) -> Json {
         Kind::Integer(range) => json!(within(*range, 1.0) as i64),
         Kind::Number(range) => json!(within(*range, 1.0)),
         Kind::Truth => json!(false),
-        Kind::List { items, length } => Json::Array(vec![sample(items); within(*length, 0.0) as usize]),
+        Kind::List { items, length } => Json::Array(vec![sample(items, is_whole); within(*length, 0.0) as usize]),
         Kind::Map { fields, required, .. } => {
-            let needed = |name: &String, schema: &Schema| schema.default.is_some() || required.contains(name);
+            let needed = |name: &String, schema: &Schema| is_whole || schema.default.is_some() || required.contains(name);
             let fields = fields.iter().filter(|(name, schema)| needed(name, schema));
-            Json::Object(fields.map(|(name, schema)| (name.clone(), sample(schema))).collect::<Map<_, _>>())
+            Json::Object(fields.map(|(name, schema)| (name.clone(), sample(schema, is_whole))).collect::<Map<_, _>>())
         }
     }
 }
@@ -49,6 +50,7 @@ mod tests {
             tags: {type: array, items: {type: string, enum: [a, b]}, minItems: 2}, keep: {type: integer, default: 7}}}";
         let manifest = manifest::parse(text, "x/plugin.yml").unwrap_or_else(|problems| panic!("{problems}"));
         let expected = json!({"url": "http://127.0.0.1:9100/", "every": 120.0, "tags": ["a", "a"], "keep": 7});
-        assert_eq!(sample(&manifest.settings), expected);
+        assert_eq!(sample(&manifest.settings, false), expected);
+        assert_eq!(sample(&manifest.settings, true)["spare"], 1);
     }
 }

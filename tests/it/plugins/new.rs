@@ -32,3 +32,19 @@ fn what_it_adds_is_used_from_the_config() {
     let hold = events.until("hold", "web");
     assert!(hold["data"]["reason"].as_str().is_some_and(|said| said.contains("configuration is wrong")), "{hold}");
 }
+
+/// `plugin check` runs `init.lua` and compares what it registers.
+#[test]
+fn a_plugin_is_checked_with_what_it_registers() {
+    let home = Home::new("services: {}");
+    for boxed in ["chat", "crashreport", "heartbeat", "logship", "resguard", "webhook"] {
+        home.cli(&["plugin", "check", boxed]).exits(0);
+    }
+    home.cli(&["plugin", "new", "mine"]).exits(0);
+    home.cli(&["plugin", "check", "mine"]).exits(0);
+    let manifest = home.path("plugins/mine/plugin.yml");
+    let text = std::fs::read_to_string(&manifest).expect("the manifest");
+    std::fs::write(&manifest, text.replace("commands: [look]", "commands: [look, touch]")).expect("a manifest");
+    let refused = home.cli(&["plugin", "check", "mine"]).exits(6).err;
+    assert!(refused.contains("provides `touch` (commands), which is not registered"), "{refused}");
+}

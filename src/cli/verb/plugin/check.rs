@@ -32,18 +32,24 @@ pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
         }
     }
     let wrong = |why: String| Fault::new(FaultCode::InvalidConfig, escape::message(&why));
-    let (plugin, secrets) = match configured {
-        Some(configured) => configured,
-        None => (unconfigured(&found, &manifest).map_err(wrong)?, std::collections::BTreeMap::new()),
+    let tried = match configured {
+        Some((plugin, secrets)) => try_plugin(plugin, secrets),
+        // Some need more than the schema can say: `kind: telegram` a token, for instance.
+        None => [false, true]
+            .into_iter()
+            .map(|is_whole| unconfigured(&found, &manifest, is_whole))
+            .fold(Err(String::new()), |before, plugin| {
+                before.or_else(|_| plugin.and_then(|plugin| try_plugin(plugin, std::collections::BTreeMap::new())))
+            }),
     };
-    try_plugin(plugin, secrets).map_err(wrong)?;
+    tried.map_err(wrong)?;
     out.write(format!("{}: valid, {entry}\n", escape::one_line(&found.file)).as_bytes())?;
     Ok(exit::DONE)
 }
 
 /// The plugin with made-up settings: what it registers does not depend on them, or its manifest could not tell.
-fn unconfigured(found: &Found, manifest: &Manifest) -> Result<Plugin, String> {
-    let settings = sample(&manifest.settings);
+fn unconfigured(found: &Found, manifest: &Manifest, is_whole: bool) -> Result<Plugin, String> {
+    let settings = sample(&manifest.settings, is_whole);
     let permissions = manifest.permissions(&settings).map_err(|(key, rule)| format!("permissions: {key}: {rule}"))?;
     Ok(Plugin {
         name: manifest.name.clone(),

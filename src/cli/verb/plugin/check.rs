@@ -35,12 +35,10 @@ pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
     let tried = match configured {
         Some((plugin, secrets)) => try_plugin(plugin, secrets),
         // Some need more than the schema can say: `kind: telegram` a token, for instance.
-        None => [false, true]
-            .into_iter()
-            .map(|is_whole| unconfigured(&found, &manifest, is_whole))
-            .fold(Err(String::new()), |before, plugin| {
-                before.or_else(|_| plugin.and_then(|plugin| try_plugin(plugin, std::collections::BTreeMap::new())))
-            }),
+        None => {
+            let attempt = |is_whole| try_plugin(unconfigured(&found, &manifest, is_whole)?, std::collections::BTreeMap::new());
+            attempt(false).or_else(|_| attempt(true))
+        }
     };
     tried.map_err(wrong)?;
     out.write(format!("{}: valid, {entry}\n", escape::one_line(&found.file)).as_bytes())?;

@@ -9,6 +9,7 @@ pub mod init;
 pub mod itself;
 pub mod manual;
 pub mod order;
+#[cfg(feature = "hooks")]
 pub mod plugin;
 #[cfg(feature = "hooks")]
 pub mod rehearsal;

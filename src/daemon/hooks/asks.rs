@@ -14,6 +14,7 @@ use crate::hooks::frame::{Ask, HookError, Question, ToHost};
 use crate::value::duration::Human;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Point, Verdict};
+use crate::wire::event::HookFaultKind;
 use crate::wire::hooks::CommandReport;
 use crate::wire::{Fault, FaultCode};
 
@@ -175,7 +176,12 @@ impl Daemon {
 
     pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>, now: Now) {
         if let Some(asked) = self.hooks.asks.open.remove(&number) {
-            self.tell_asker(asked.asker, result.map_err(Unanswered::Failed), now);
+            // Both ends have the same deadline, and either may be the first to see it.
+            let unanswered = |error: HookError| match error.kind {
+                HookFaultKind::Timeout => Unanswered::TooLate(asked.limit),
+                _ => Unanswered::Failed(error),
+            };
+            self.tell_asker(asked.asker, result.map_err(unanswered), now);
         }
     }
 

@@ -142,6 +142,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .max_blocking_threads(4 + crate::probe::MOST_LOOK_UPS)
         .thread_stack_size(256 << 10)
         .thread_keep_alive(std::time::Duration::from_secs(1))
+        .on_thread_park(super::rest::before_a_wait)
         .build()
 }
 

@@ -24,6 +24,7 @@ use super::inbox::{Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
 use super::recipe::Surroundings;
+use super::rest::{self, Rest};
 use super::ring::Ring;
 use super::streams::Subscribers;
 use super::watch::Watches;
@@ -107,6 +108,7 @@ pub struct Daemon {
     /// Held by every answer that goes on for a while and has an end.
     pub(super) flows: Rc<()>,
     pub(super) handover: Handover,
+    rest: Rest,
     pub(super) orphans: u64,
     pub(super) orphan_notice_at: Option<Moment>,
     pub(super) asked_to_stop: bool,
@@ -146,6 +148,7 @@ impl Daemon {
             reloading: false,
             reload_again: None,
             places: server::Places::default(),
+            rest: Rest::default(),
             orphans: 0,
             orphan_notice_at: None,
             asked_to_stop: false,
@@ -167,6 +170,7 @@ impl Daemon {
         mut listener: JoinHandle<()>,
     ) -> u8 {
         let mut now = Now::read();
+        self.rest.turn(now.moment);
         let code = loop {
             guarded(|| self.carry_out(now));
             guarded(|| self.feed_hooks(now));
@@ -194,6 +198,9 @@ impl Daemon {
             }
             guarded(|| self.look_around(now));
             guarded(|| self.reexec_when_calm(&mut letters, now));
+            if self.rest.turn(now.moment) {
+                rest::begin();
+            }
         };
         self.end(code, listener).await
     }
@@ -219,7 +226,7 @@ impl Daemon {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        let own = [self.orphan_notice_at, self.handover.deadline(), self.hooks.deadline()];
+        let own = [self.orphan_notice_at, self.handover.deadline(), self.hooks.deadline(), self.rest.due()];
         [self.supervisor.deadline(), self.questions.deadline(), self.backlog.deadline()].into_iter().chain(own).flatten().min()
     }
 

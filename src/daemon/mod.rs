@@ -19,6 +19,7 @@ mod orders;
 mod question;
 mod recipe;
 mod reload;
+mod rest;
 mod ring;
 mod sentence;
 mod streams;

@@ -10,6 +10,7 @@ pub mod epoll;
 pub mod inherited;
 pub mod init;
 pub mod logfile;
+pub mod memory;
 pub mod outlet;
 pub mod process;
 pub mod raw;

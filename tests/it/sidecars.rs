@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
 use crate::support::deadline::Deadline;
-use crate::support::process::{context_switches, counter, is_alive};
+use crate::support::process::{code_kib, context_switches, counter, is_alive};
 use crate::support::{Daemon, Home, Launch};
 
 /// A launch whose stdout is this file.
@@ -172,6 +172,33 @@ fn p14_bytes_are_not_altered() {
     }
 }
 
+/// More than the loop's wait needs, less than any answer does.
+const AT_REST_KIB: u64 = 1500;
+
+/// The life of a process that only waits: the daemon under test is left alone meanwhile.
+fn a_second_passes() {
+    Command::new("sleep").arg("1").stdin(Stdio::null()).status().expect("sleep");
+}
+
+/// Asleep it weighs what it remembers: the pages of its code go once nothing happens, each time that something did.
+#[test]
+fn at_rest_it_lets_go_of_its_code() {
+    let daemon = Daemon::start("services: {web: {command: sleep 1000}}");
+    let deadline = Deadline::new();
+    let look = || {
+        assert!(!deadline.is_over(), "{} KiB of code", code_kib(daemon.pid()));
+        code_kib(daemon.pid())
+    };
+    for _ in 0..2 {
+        while look() <= AT_REST_KIB {
+            daemon.answers();
+        }
+        while look() > AT_REST_KIB {
+            a_second_passes();
+        }
+    }
+}
+
 /// P15: where nothing happens no thread of the supervisor wakes up (the original: ten times a second).
 #[test]
 fn p15_nothing_wakes_it_when_nothing_happens() {
@@ -180,14 +207,13 @@ fn p15_nothing_wakes_it_when_nothing_happens() {
     daemon.stage.actor("web").does("print 10");
     daemon.cli(&["wait", "late", "--for", "backoff"]).exits(0);
     daemon.cli(&["wait", "once", "--for", "exited"]).exits(0);
-    // The life of a process that only waits is the window: one to let the last client go, one to count in.
-    let window = || Command::new("sleep").arg("1").stdin(Stdio::null()).status().expect("sleep");
-    window();
+    // One to let the last client go, one to count in.
+    a_second_passes();
     // On a busy machine it may be a while until it has done what there was to do, and rests.
     let deadline = Deadline::new();
     loop {
         let before = context_switches(daemon.pid());
-        window();
+        a_second_passes();
         let woken = context_switches(daemon.pid()) - before;
         if woken < 3 {
             break;

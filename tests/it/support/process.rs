@@ -67,6 +67,22 @@ pub fn context_switches(pid: i32) -> u64 {
     threads(pid).into_iter().map(|thread| counter(pid, &format!("task/{thread}/status"), "voluntary_ctxt_switches")).sum()
 }
 
+/// KiB of its program's code that a process has mapped.
+pub fn code_kib(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("a live process");
+    let mut is_code = false;
+    let mut sum = 0;
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Rss:") if is_code => sum += words.next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number"),
+            Some(range) if range.contains('-') => is_code = line.contains(" r-xp ") && line.ends_with("section3"),
+            _ => {}
+        }
+    }
+    sum
+}
+
 /// The threads of a process.
 pub fn threads(pid: i32) -> Vec<i32> {
     let entries = fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");

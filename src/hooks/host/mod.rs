@@ -2,8 +2,8 @@
 //!
 //! A thread reads frames and answers pings, a thread writes, every script has a thread of its own with a Lua state and a small
 //! runtime. The main thread is the watchdog: it sleeps while nothing runs, and when Lua runs for more than 2 s of CPU without
-//! waiting it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the end of
-//! the process. Never part of the supervisor's own process.
+//! waiting it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the
+//! end of the process. Never part of the supervisor's own process.
 
 #[cfg(test)]
 mod boxed_tests;
@@ -227,7 +227,7 @@ impl Reader {
                 if self.roster.hand(&script, Errand::Ask(ask)).is_err() {
                     let message = format!("{script} is not loaded");
                     let result = Err(HookError { kind: HookFaultKind::Load, message, traceback: None });
-                    self.line.outbox.send(&FromHost::Answer { ask: number, result });
+                    self.line.outbox.send(&FromHost::Answer { ask: number, run_ms: None, result });
                 }
             }
             (ToHost::Drop { ask }, _) => self.roster.drop_ask(ask),

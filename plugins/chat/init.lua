@@ -56,8 +56,8 @@ local function joined(old, new)
 end
 
 -- What happened since the last message, and what is in the one that is under way. Both are kept, so that what was not told when the
--- host ends is told by the next one.
-local open = joined(s3.kv.get("sending") or nothing(), s3.kv.get("open") or nothing())
+-- host ends is told by the next one; what was under way then may be told twice.
+local open, sending = joined(s3.kv.get("sending") or nothing(), s3.kv.get("open") or nothing()), nil
 
 -- Kept at once, and in a storm once a second.
 local kept_at, is_keeping = -math.huge, false
@@ -312,9 +312,16 @@ local sent_at, gap, closed_until = nil, config.interval, 0
 local is_sending, timer = false, nil
 local arm
 
+-- What was under way is to be told again: one change of what is kept, so that no end of the host loses it or counts it twice.
+local function take_back()
+  if sending then open, sending = joined(sending, open), nil end
+  s3.kv.set("open", open)
+  s3.kv.delete "sending"
+end
+
 local function send()
-  local batch
-  batch, open = open, nothing()
+  local batch = open
+  sending, open = batch, nothing()
   first_event = nil
   s3.kv.set("sending", batch)
   s3.kv.set("open", open)
@@ -334,11 +341,11 @@ local function send()
     else
       if not batch.failed then s3.log.warn(("a message waits, %s: %s"):format(how_long(wait), reason)) end
       batch.failed = reason
-      open = joined(batch, open)
-      s3.kv.set("open", open)
+      take_back()
     end
     closed_until = s3.mono() + wait
   end
+  sending = nil
   s3.kv.delete "sending"
 end
 
@@ -346,10 +353,14 @@ local function step()
   timer = nil
   is_sending = true
   s3.spawn(function()
+    -- Also where a limit ends the run in the middle: nobody knows then whether the message was sent.
+    local _ <close> = setmetatable({}, { __close = function()
+      is_sending = false
+      if sending then take_back() end
+      arm()
+    end })
     local good, err = pcall(send)
-    is_sending = false
     if not good then s3.log.error("no message was sent: " .. tostring(err)) end
-    arm()
   end)
 end
 
@@ -371,7 +382,12 @@ s3.on(config.events, { name = "collect", service = config.service }, function(ev
   arm()
 end)
 
-if open.events > 0 then s3.spawn(arm) end
+if open.events > 0 then
+  s3.spawn(function()
+    take_back()
+    arm()
+  end)
+end
 
 s3.command("test", { summary = "sends a message now" }, function()
   local answer, reason, wait = attempt(s3.host .. ": a test of section3", "this chat works", false)

@@ -40,9 +40,9 @@ pub enum ToHost {
     Event(Delivery),
     /// The answer to a [`Call`].
     Answer(Answer),
-    /// A question to a script; answered by [`FromHost::Answer`].
+    /// A question to a script; answered by [`FromHost::Answer`], exactly once, whatever becomes of it.
     Ask(Ask),
-    /// Nobody waits for the answer to this question any more.
+    /// Nobody waits for the answer to this question any more: it is to end. It is answered all the same, by how it ended.
     Drop {
         /// Its number.
         ask: u64,
@@ -191,6 +191,19 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// What answers it, as handlers are called in `hook list` and in events.
+    #[must_use]
+    pub fn handler(&self) -> String {
+        match self {
+            Self::Decide { point, .. } => format!("decide:{point}"),
+            Self::Check { name, .. } => format!("check:{name}"),
+            Self::Probe { name, .. } => format!("probe:{name}"),
+            Self::Command { name, .. } => format!("command:{name}"),
+        }
+    }
+}
+
 /// From the host to the supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -217,6 +230,8 @@ pub enum FromHost {
     Answer {
         /// The question's number.
         ask: u64,
+        /// How long the script took; nothing where it was not asked.
+        run_ms: Option<u64>,
         /// The answer.
         result: Result<Value, HookError>,
     },
@@ -265,6 +280,18 @@ pub struct Loaded {
     pub probes: Vec<String>,
     /// Commands of a plugin, each with its summary.
     pub commands: Vec<(String, String)>,
+}
+
+impl Loaded {
+    /// What answers questions, each by its name in `hook list`; see [`Question::handler`].
+    #[must_use]
+    pub fn questions(&self) -> Vec<String> {
+        let points = self.decides.iter().map(|(point, _)| format!("decide:{point}"));
+        let checks = self.checks.iter().map(|name| format!("check:{name}"));
+        let probes = self.probes.iter().map(|name| format!("probe:{name}"));
+        let commands = self.commands.iter().map(|(name, _)| format!("command:{name}"));
+        points.chain(checks).chain(probes).chain(commands).collect()
+    }
 }
 
 /// What a handler wants to hear.

@@ -406,7 +406,7 @@ pub enum HookFaultKind {
     Error,
     /// Its time was over.
     Timeout,
-    /// It computed for too long without waiting.
+    /// It computed for too long without waiting: processor time, not time.
     Cpu,
     /// Its heap was full.
     Memory,

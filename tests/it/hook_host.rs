@@ -10,8 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::process;
 
 /// How long a frame may take: far beyond any limit of the host, on a loaded machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -150,6 +153,9 @@ fn what_computes_for_too_long_is_stopped_and_the_script_goes_on() {
         let done = host.seen.iter().find(|frame| frame["done"]["deliveries"] == json!([1])).map(|frame| frame["done"].clone());
         let done = done.unwrap_or_else(|| host.done(1));
         let found = done["error"]["kind"].as_str().unwrap_or_default();
+        if found == "cpu" {
+            assert_eq!(done["error"]["message"], "ran for over 1s of CPU without waiting", "{name}");
+        }
         // On a slow machine the time may be over before the heap is full.
         assert!(found == kind || (kind == "memory" && found == "cpu"), "{name}: {done}");
         // The same script has its next event.
@@ -171,6 +177,26 @@ fn what_no_hook_can_stop_ends_the_host_and_is_named() {
         assert_eq!((&culprit["script"], &culprit["deliveries"]), (&json!("pattern"), &json!([7])));
         assert_eq!(host.ended().code(), Some(86));
     }
+}
+
+/// Only what it computes counts, so a machine that is frozen in the middle of a run makes no culprit of it.
+#[test]
+fn a_script_is_not_to_blame_for_the_time_that_its_host_is_stopped() {
+    let mut host = Host::new();
+    let computes = "local from = os.clock() print('computes') while os.clock() - from < 0.4 do end";
+    host.with("busy", &format!("s3.on('crash', function(ev) {computes} end)"));
+    host.crash(1, "busy", "web");
+    host.until("log", |line| line["message"] == "computes");
+    process::signal(host.process.id().cast_signed(), Signal::SIGSTOP);
+    // For as long as it takes another host to blame somebody: 2 s of CPU, which is 2 s at least.
+    let mut other = Host::new();
+    other.with("pattern", "s3.on('crash', function(ev) string.find(('a'):rep(40), ('a-'):rep(30) .. 'b') end)");
+    other.crash(1, "pattern", "web");
+    other.until("culprit", |_| true);
+    process::signal(host.process.id().cast_signed(), Signal::SIGCONT);
+    assert_eq!(host.done(1)["error"], Value::Null);
+    host.crash(2, "busy", "web");
+    assert_eq!(host.done(2)["error"], Value::Null);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use crate::daemon::advice::AskId;
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::hooks::frame::{Ask, HookError, Question, ToHost};
+use crate::hooks::tally::{FAULTS, is_over_limit};
 use crate::value::duration::Human;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Point, Verdict};
-use crate::wire::event::HookFaultKind;
+use crate::wire::event::{HookFault, HookFaultKind};
 use crate::wire::hooks::CommandReport;
 use crate::wire::{Fault, FaultCode};
 
@@ -28,10 +29,16 @@ pub struct Asks {
     open: BTreeMap<u64, Asked>,
     /// Those of `open` that no host has got yet, because the script is being loaded.
     unsent: BTreeMap<u64, Ask>,
+    /// Those that nobody waits for any more and that no host has said the end of: script and handler. A script that computes
+    /// for longer than its asker waits is known by that alone.
+    late: BTreeMap<u64, (String, String)>,
 }
 
 #[derive(Debug)]
 struct Asked {
+    script: String,
+    /// See [`Question::handler`].
+    handler: String,
     until: Moment,
     limit: Duration,
     asker: Asker,
@@ -96,6 +103,15 @@ impl Asks {
         let late: Vec<u64> = self.open.iter().filter(|(_, asked)| asked.until <= now).map(|(number, _)| *number).collect();
         late.into_iter().filter_map(|number| Some((number, self.open.remove(&number)?))).collect()
     }
+
+    /// Nobody waits for this one any more.
+    fn keep_late(&mut self, number: u64, script: String, handler: String) {
+        self.late.insert(number, (script, handler));
+        // Of a script that hangs for good no end is heard.
+        if self.late.len() > MOST {
+            self.late.pop_first();
+        }
+    }
 }
 
 impl Daemon {
@@ -125,9 +141,14 @@ impl Daemon {
         asks.last += 1;
         let number = asks.last;
         let deadline_ms = duration::millis(limit);
+        let handler = question.handler();
+        let pause = self.hooks.memory.tallies.pause(script, &handler, now.moment);
         let ask = Ask { ask: number, script: script.to_owned(), deadline_ms, question };
         let refusal = if asks.open.len() >= MOST {
             Some(format!("{MOST} questions to scripts are under way"))
+        } else if pause.is_some() {
+            let way = format!("`section3 hook enable {script}` ends that");
+            Some(format!("{handler} ran over a limit {FAULTS} times in a row and is paused for 10 minutes; {way}"))
         } else if matches!(asker, Asker::Decision(..)) && self.hooks.is_coming(script) {
             // At the boot: a service would else be launched past a script that comes a moment later.
             self.hooks.asks.unsent.insert(number, ask);
@@ -142,7 +163,7 @@ impl Daemon {
         match refusal {
             Some(why) => self.tell_asker(asker, Err(Unanswered::Nobody(why)), now),
             None => {
-                let asked = Asked { until: now.moment + limit, limit, asker };
+                let asked = Asked { script: script.to_owned(), handler, until: now.moment + limit, limit, asker };
                 self.hooks.asks.open.insert(number, asked);
             }
         }
@@ -174,8 +195,13 @@ impl Daemon {
         }
     }
 
-    pub(super) fn ask_answered(&mut self, number: u64, result: Result<Value, HookError>, now: Now) {
+    pub(super) fn ask_answered(&mut self, number: u64, run_ms: Option<u64>, result: Result<Value, HookError>, now: Now) {
+        if let Some((script, handler)) = self.hooks.asks.late.remove(&number) {
+            let late = || HookError { kind: HookFaultKind::Timeout, message: "it answered too late".to_owned(), traceback: None };
+            return self.question_ended(&script, &handler, run_ms, Some(&result.err().unwrap_or_else(late)), now);
+        }
         if let Some(asked) = self.hooks.asks.open.remove(&number) {
+            self.question_ended(&asked.script, &asked.handler, run_ms, result.as_ref().err(), now);
             // Both ends have the same deadline, and either may be the first to see it.
             let unanswered = |error: HookError| match error.kind {
                 HookFaultKind::Timeout => Unanswered::TooLate(asked.limit),
@@ -185,12 +211,28 @@ impl Daemon {
         }
     }
 
+    /// Counts a question. Of what it raised and of its time-out the asker is told, in an event or an answer; that a script ran
+    /// over a limit everybody is told, whether somebody waited for it or not.
+    fn question_ended(&mut self, script: &str, handler: &str, run_ms: Option<u64>, error: Option<&HookError>, now: Now) {
+        let Some(run_ms) = run_ms.filter(|_| self.hooks.find(script).is_some()) else { return };
+        let is_paused = self.hooks.memory.tallies.ended(script, handler, run_ms, error, now.moment);
+        let Some(error) = error.filter(|error| is_over_limit(error.kind)) else { return };
+        self.script_failed(script, Some(handler.to_owned()), error.clone(), now);
+        if is_paused {
+            let last = &error.message;
+            let message = format!("it ran over a limit {FAULTS} times in a row and is paused for 10 minutes; last: {last}");
+            let (script, handler) = (script.to_owned(), Some(handler.to_owned()));
+            let fault = HookFault { script, handler, event_id: None, kind: error.kind, message, traceback: None };
+            self.tell_fault(fault, true, None, now);
+        }
+    }
+
     /// Those who waited long enough go on without an answer, and those who wait no more are not answered.
     pub(super) fn give_up_asks(&mut self, now: Now) {
         for (number, asked) in self.hooks.asks.take_late(now.moment) {
             // Without a host there is nobody to tell.
-            if self.hooks.asks.unsent.remove(&number).is_none() {
-                self.hooks.send(&ToHost::Drop { ask: number });
+            if self.hooks.asks.unsent.remove(&number).is_none() && self.hooks.send(&ToHost::Drop { ask: number }) {
+                self.hooks.asks.keep_late(number, asked.script, asked.handler);
             }
             self.tell_asker(asked.asker, Err(Unanswered::TooLate(asked.limit)), now);
         }
@@ -199,6 +241,7 @@ impl Daemon {
     /// The host is gone: nobody will answer.
     pub(super) fn drop_asks(&mut self, now: Now) {
         self.hooks.asks.unsent.clear();
+        self.hooks.asks.late.clear();
         for (_, asked) in std::mem::take(&mut self.hooks.asks.open) {
             let gone = "the hook host ended before it answered".to_owned();
             self.tell_asker(asked.asker, Err(Unanswered::Nobody(gone)), now);

@@ -46,7 +46,7 @@ impl Daemon {
             FromHost::Began { deliveries } => self.hooks.memory.deliveries.began(&deliveries),
             FromHost::Done(done) => self.delivered(&done, now),
             FromHost::Call(call) => self.called(call, now),
-            FromHost::Answer { ask, result } => self.ask_answered(ask, result, now),
+            FromHost::Answer { ask, run_ms, result } => self.ask_answered(ask, run_ms, result, now),
             FromHost::Log(line) => self.script_says(&line, now),
             FromHost::Failed { script, handler, error } => self.script_failed(&script, handler, error, now),
         }
@@ -62,6 +62,7 @@ impl Daemon {
         tracing::info!("{} {name} is loaded: {} handlers", script.kind(), loaded.handlers.len());
         script.state = State::Loaded;
         self.hooks.memory.deliveries.subscribe(&name, &loaded.handlers, script.from, &self.ring);
+        self.hooks.memory.tallies.keep(&name, &loaded.questions());
         script.loaded = Some(loaded);
         self.settle_load(&name, Ok("loaded".to_owned()));
     }
@@ -106,8 +107,8 @@ impl Daemon {
         }
     }
 
-    /// A timer or a spawned function failed.
-    fn script_failed(&mut self, name: &str, handler: Option<String>, error: HookError, now: Now) {
+    /// A timer, a spawned function or a question failed.
+    pub(super) fn script_failed(&mut self, name: &str, handler: Option<String>, error: HookError, now: Now) {
         if self.hooks.find(name).is_none() {
             return;
         }

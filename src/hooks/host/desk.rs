@@ -374,29 +374,28 @@ impl Desk {
         (self.tell)(FromHost::Failed { script: self.script.name.clone(), handler, error });
     }
 
-    /// Answers a question, within its deadline.
+    /// Answers a question, within its deadline; exactly once, also when nobody waits any more.
     pub fn ask(self: &Rc<Self>, ask: Ask) {
         let number = ask.ask;
         if self.asks.borrow().len() >= MAX_ASKS {
             let message = format!("there are {MAX_ASKS} questions to it already");
             let error = HookError { kind: HookFaultKind::Error, message, traceback: None };
-            return (self.tell)(FromHost::Answer { ask: number, result: Err(error) });
+            return (self.tell)(FromHost::Answer { ask: number, run_ms: None, result: Err(error) });
         }
-        let desk = Rc::clone(self);
+        let mut asked = Asked { desk: Rc::clone(self), number, began: None, result: None };
         let task = spawn_local(async move {
-            let result = desk.answer(&ask).await;
-            desk.asks.borrow_mut().remove(&number);
-            desk.settled.notify_one();
-            (desk.tell)(FromHost::Answer { ask: number, result });
+            asked.began = Some(clock::now());
+            let result = asked.desk.answer(&ask).await;
+            asked.end(result);
         });
         self.asks.borrow_mut().insert(number, task.abort_handle());
     }
 
     /// Nobody waits for the answer any more.
     pub fn drop_ask(&self, number: u64) {
-        if let Some(task) = self.asks.borrow_mut().remove(&number) {
+        let task = self.asks.borrow_mut().remove(&number);
+        if let Some(task) = task {
             task.abort();
-            self.settled.notify_one();
         }
     }
 
@@ -496,5 +495,37 @@ impl Drop for Underway<'_> {
         self.desk.meter.pulse().end(&deliveries);
         let run_ms = Some(millis(clock::now().saturating_duration_since(self.began)));
         (self.desk.tell)(FromHost::Done(Done { deliveries, run_ms, error: self.error.take() }));
+    }
+}
+
+/// A question under way: it is answered when it ends, however it ends.
+struct Asked {
+    desk: Rc<Desk>,
+    number: u64,
+    /// Nothing where nobody waited any more before its turn came.
+    began: Option<Instant>,
+    result: Option<Result<serde_json::Value, HookError>>,
+}
+
+impl Asked {
+    fn end(mut self, result: Result<serde_json::Value, HookError>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let is_awaited = self.desk.asks.borrow_mut().remove(&self.number).is_some();
+        let result = self.result.take().unwrap_or_else(|| {
+            let (kind, message) = if is_awaited {
+                (HookFaultKind::Error, "the script was taken out of service in the middle of it")
+            } else {
+                (HookFaultKind::Timeout, "nobody waits for its answer any more")
+            };
+            Err(HookError { kind, message: message.to_owned(), traceback: None })
+        });
+        let run_ms = self.began.map(|began| millis(clock::now().saturating_duration_since(began)));
+        (self.desk.tell)(FromHost::Answer { ask: self.number, run_ms, result });
+        self.desk.settled.notify_one();
     }
 }

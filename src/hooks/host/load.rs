@@ -20,6 +20,7 @@ use crate::hooks::api;
 use crate::hooks::frame::{FromHost, HookError};
 use crate::hooks::script::{Script, misuse};
 use crate::spec::script::{Origin, Plugin, Program, Provides};
+use crate::value::duration::Human;
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// What there is to load.
@@ -80,7 +81,7 @@ pub fn load(script: Script, content: Content, meter: Meter, tell: Rc<dyn Fn(From
                     return Err(HookError { kind, ..error });
                 }
                 Err(_) => {
-                    let message = format!("{entry}: its body runs for more than {} ms; it only registers", LOADING.as_millis());
+                    let message = format!("{entry}: its body ran for over {} of CPU; it only registers", Human(LOADING));
                     return Err(HookError { kind: HookFaultKind::Cpu, message, traceback: None });
                 }
             };

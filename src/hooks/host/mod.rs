@@ -1,9 +1,9 @@
 //! The process that runs scripts: `section3 hook-host`, with a socketpair to the supervisor on descriptor 3.
 //!
 //! A thread reads frames and answers pings, a thread writes, every script has a thread of its own with a Lua state and a small
-//! runtime. The main thread is the watchdog: it sleeps while nothing runs, and when Lua runs for more than 2 s without waiting
-//! it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the end of
-//! the process. Never part of the supervisor's own process.
+//! runtime. The main thread is the watchdog: it sleeps while nothing runs, and when Lua runs for more than 2 s of CPU without
+//! waiting it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the
+//! end of the process. Never part of the supervisor's own process.
 
 #[cfg(test)]
 mod boxed_tests;
@@ -32,16 +32,16 @@ use std::time::Duration;
 
 pub use desk::Desk;
 pub use load::{Content, load};
-pub use pulse::{Meter, Pulse};
+pub use pulse::{Meter, Pulse, STUCK};
 pub use source::Folder;
 
 use line::{Line, Notice};
-use pulse::STUCK;
 use roster::{Errand, Roster};
 use thread::Common;
 
 use super::frame::{Done, FromHost, HookError, MAX_FRAME, ToHost};
 use crate::sys::{clock, inherited, process, words};
+use crate::value::duration::Human;
 use crate::value::{Moment, Signal};
 use crate::wire::event::HookFaultKind;
 
@@ -142,9 +142,9 @@ fn watch(line: &Line, roster: &Roster, notices: &Receiver<Notice>) -> u8 {
         if !is_watching {
             continue;
         }
-        match roster.busiest(now) {
-            Some((script, pulse, since)) if since > STUCK => {
-                let message = format!("ran for more than {} s without waiting, where nothing could stop it", STUCK.as_secs());
+        match roster.busiest() {
+            Some((script, pulse, busy)) if busy > STUCK => {
+                let message = format!("ran for over {} of CPU without waiting, where nothing could stop it", Human(STUCK));
                 line.outbox.send(&FromHost::Culprit { script, deliveries: pulse.begun(), message });
                 return CULPRIT;
             }
@@ -152,7 +152,7 @@ fn watch(line: &Line, roster: &Roster, notices: &Receiver<Notice>) -> u8 {
             None => {
                 // Whoever begins after this says so again; whoever began before it is seen here.
                 line.is_watched.store(false, Ordering::SeqCst);
-                is_watching = roster.busiest(clock::monotonic()).is_some();
+                is_watching = roster.busiest().is_some();
                 if is_watching {
                     line.is_watched.store(true, Ordering::SeqCst);
                 }
@@ -227,7 +227,7 @@ impl Reader {
                 if self.roster.hand(&script, Errand::Ask(ask)).is_err() {
                     let message = format!("{script} is not loaded");
                     let result = Err(HookError { kind: HookFaultKind::Load, message, traceback: None });
-                    self.line.outbox.send(&FromHost::Answer { ask: number, result });
+                    self.line.outbox.send(&FromHost::Answer { ask: number, run_ms: None, result });
                 }
             }
             (ToHost::Drop { ask }, _) => self.roster.drop_ask(ask),

@@ -22,7 +22,6 @@ fn wrong(message: impl Into<String>) -> HookError {
 impl Desk {
     /// What the script says to this.
     pub(super) async fn answer(self: &Rc<Self>, ask: &Ask) -> Result<Json, HookError> {
-        let limit = Duration::from_millis(ask.deadline_ms);
         let all = &self.registered;
         match &ask.question {
             Question::Decide { point, subject } => {
@@ -30,15 +29,14 @@ impl Desk {
                 let fits = |glob: &Option<String>| glob.as_ref().is_none_or(|glob| Glob::new(glob).matches(service));
                 let found = all.decides.iter().find(|(other, glob, _)| other == point && fits(glob));
                 let Some((_, _, call)) = found else { return Ok(Json::Null) };
-                let returned = self.consult(call, &format!("decide:{point}"), subject, limit).await?;
+                let returned = self.consult(call, ask, subject).await?;
                 self.passed_on(returned.front().unwrap_or(&Value::Nil))
             }
-            Question::Check { name, subject } => self.verdict(&all.checks, "check", name, subject, limit).await,
-            Question::Probe { name, subject } => self.verdict(&all.probes, "probe", name, subject, limit).await,
+            Question::Check { name, subject } => self.verdict(&all.checks, "check", name, ask, subject).await,
+            Question::Probe { name, subject } => self.verdict(&all.probes, "probe", name, ask, subject).await,
             Question::Command { name, args } => {
                 let command = self.command(name).ok_or_else(|| wrong(format!("there is no command `{name}`")))?;
                 let given = named(command, args)?;
-                let run = Run { handler: format!("command:{name}"), cause: None };
                 let arguments = |engine: &Engine| {
                     let table = engine.sandbox.lua.create_table()?;
                     for (at, word) in args.iter().enumerate() {
@@ -49,7 +47,7 @@ impl Desk {
                     }
                     table.into_lua_multi(&engine.sandbox.lua)
                 };
-                let returned = self.run(run, limit, &command.call, arguments).await?;
+                let returned = self.put(ask, &command.call, arguments).await?;
                 let mut returned = returned.into_iter();
                 let first = returned.next().unwrap_or(Value::Nil);
                 // `nil, err` and `false, reason` are how the rest of the API fails.
@@ -61,13 +59,22 @@ impl Desk {
         }
     }
 
-    async fn consult(&self, call: &Function, name: &str, subject: &Json, limit: Duration) -> Result<MultiValue, HookError> {
-        let run = Run { handler: name.to_owned(), cause: None };
+    async fn put(
+        &self,
+        ask: &Ask,
+        call: &Function,
+        arguments: impl FnOnce(&Engine) -> mlua::Result<MultiValue>,
+    ) -> Result<MultiValue, HookError> {
+        let run = Run { handler: ask.question.handler(), cause: None };
+        self.run(run, Duration::from_millis(ask.deadline_ms), call, arguments).await
+    }
+
+    async fn consult(&self, call: &Function, ask: &Ask, subject: &Json) -> Result<MultiValue, HookError> {
         let arguments = |engine: &Engine| {
             let lua = &engine.sandbox.lua;
             engine.reader.subject(lua, "what it is asked about", subject)?.into_lua_multi(lua)
         };
-        self.run(run, limit, call, arguments).await
+        self.put(ask, call, arguments).await
     }
 
     async fn verdict(
@@ -75,12 +82,12 @@ impl Desk {
         list: &[(String, Function)],
         what: &str,
         name: &str,
+        ask: &Ask,
         subject: &Json,
-        limit: Duration,
     ) -> Result<Json, HookError> {
         let found = list.iter().find(|(other, _)| other == name);
         let (_, call) = found.ok_or_else(|| wrong(format!("there is no {what} `{name}`")))?;
-        let returned = self.consult(call, &format!("{what}:{name}"), subject, limit).await?;
+        let returned = self.consult(call, ask, subject).await?;
         match returned.front() {
             Some(Value::Boolean(true)) => Ok(json!({"ok": true})),
             Some(Value::Boolean(false)) => {

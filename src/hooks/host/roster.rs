@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use super::pulse::Pulse;
 use crate::hooks::frame::{Ask, Delivery};
-use crate::value::Moment;
 
 /// What a script's thread is handed. The supervisor bounds how much is on its way: 64 events a handler, and its questions.
 pub enum Errand {
@@ -115,16 +114,16 @@ impl Roster {
         self.lock().threads.iter().filter(|(_, pulse)| pulse.strong_count() > 0).count()
     }
 
-    /// The longest slice under way.
+    /// The slice under way that has computed most.
     #[must_use]
-    pub fn busiest(&self, now: Moment) -> Option<(String, Arc<Pulse>, Duration)> {
+    pub fn busiest(&self) -> Option<(String, Arc<Pulse>, Duration)> {
         let inside = self.lock();
         let busy = inside.threads.iter().filter_map(|(script, pulse)| {
             let pulse = pulse.upgrade()?;
-            let since = pulse.busy_for(now)?;
-            Some((script.clone(), pulse, since))
+            let busy = pulse.busy_for()?;
+            Some((script.clone(), pulse, busy))
         });
-        busy.max_by_key(|(_, _, since)| *since)
+        busy.max_by_key(|(_, _, busy)| *busy)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {

@@ -11,6 +11,7 @@ use super::pulse::{Meter, Overrun};
 use crate::hooks::api;
 use crate::hooks::frame::HookError;
 use crate::hooks::script::{self, CHUNK};
+use crate::value::duration::Human;
 use crate::wire::event::HookFaultKind;
 
 /// The heap of one script.
@@ -57,7 +58,7 @@ impl Sandbox {
 }
 
 /// What a run that is over its limit is told; nobody catches it.
-const OVER: &str = "ran for too long without waiting";
+const OVER: &str = "ran for too long on the CPU without waiting";
 
 fn furnish(
     lua: &Lua,
@@ -168,7 +169,7 @@ pub fn cut(mut text: String) -> String {
 pub fn overran(overrun: Overrun) -> HookError {
     HookError {
         kind: HookFaultKind::Cpu,
-        message: format!("{OVER}: at most {} ms at once", overrun.0.as_millis()),
+        message: format!("ran for over {} of CPU without waiting", Human(overrun.0)),
         traceback: None,
     }
 }

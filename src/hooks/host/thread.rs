@@ -175,10 +175,10 @@ fn tell(line: &Line, frame: FromHost) {
     if line.outbox.send(&frame) {
         return;
     }
-    if let FromHost::Answer { ask, .. } = frame {
+    if let FromHost::Answer { ask, run_ms, .. } = frame {
         let message = "its answer is longer than 1 MiB".to_owned();
         let result = Err(HookError { kind: HookFaultKind::Error, message, traceback: None });
-        line.outbox.send(&FromHost::Answer { ask, result });
+        line.outbox.send(&FromHost::Answer { ask, run_ms, result });
     }
 }
 

@@ -28,10 +28,10 @@ pub use sample::Sample;
 
 use super::api::world::World;
 use super::frame::{Delivery, Done, FromHost, HookError};
-use super::host::{Content, Meter, Pulse, load};
+use super::host::{Content, Meter, Pulse, STUCK, load};
 use super::script::{Phase, Script, ScriptKind};
-use crate::sys::clock;
 use crate::value::Glob;
+use crate::value::duration::Human;
 use crate::wire::catalog::selects;
 use crate::wire::event::{HookFaultKind, Severity};
 use recorder::Recorder;
@@ -42,10 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// How often it looks whether everything is done; on its own clock.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Lua that runs so long without waiting takes the host down; on the real clock.
-const STUCK: Duration = Duration::from_secs(2);
-
-/// How often that is looked at.
+/// How often it is looked at whether Lua runs for so long that it would take the host down; on the real clock.
 const WATCH: Duration = Duration::from_millis(100);
 
 /// Events of one rehearsal.
@@ -164,11 +161,11 @@ fn wait(ended: &Receiver<Outcome>, pulse: &Pulse, name: &str) -> Outcome {
             Err(RecvTimeoutError::Disconnected) => return Outcome::lost(format!("{name}: the rehearsal itself failed")),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if pulse.busy_for(clock::monotonic()).is_some_and(|busy| busy > STUCK) {
+        if pulse.busy_for().is_some_and(|busy| busy > STUCK) {
             return Outcome::lost(format!(
-                "{name} would have been killed, and the hook host with it: it ran for more than {} s without waiting, where nothing \
-                 could stop it",
-                STUCK.as_secs()
+                "{name} would have been killed, and the hook host with it: it ran for over {} of CPU without waiting, where \
+                 nothing could stop it",
+                Human(STUCK)
             ));
         }
     }

@@ -177,6 +177,13 @@ s3.on("custom.go", function(ev) s3.emit("heard", {id = ev.id}) end)"#;
     is_none(&decision(&mut events, "web", "restart"), "hook:loops", "no answer within 500ms");
     daemon.stage.actor("web");
     daemon.cli(&["wait", "web", "--for", "running"]).exits(0);
+    // That it was late is told by the decision; why, by the end of its slice.
+    let failed = events.until_that("who computes for too long", |event| event["type"] == "hook_failed");
+    let named = ["script", "handler", "kind", "message"].map(|field| failed["data"][field].as_str().unwrap_or_default());
+    assert_eq!(named, ["loops", "decide:restart", "cpu", "ran for over 1s of CPU without waiting"]);
+    let handlers = script(&daemon, "loops")["handlers"].clone();
+    let asked = handlers.as_array().and_then(|all| all.iter().find(|one| one["name"] == "decide:restart"));
+    assert!(asked.is_some_and(|asked| asked["killed"] == 1 && asked["delivered"] == 1), "{handlers}");
     // The script is of use again, in the same host or in the next.
     daemon.cli(&["emit", "go"]).exits(0);
     events.until_daemon("custom.heard");

@@ -12,7 +12,7 @@ version: 0.1.0
 api: 1
 summary: What a test wants
 permissions: ["services:read", "services:control:*"]
-provides: {checks: [alive], probes: [warm], commands: [act, boom, data, get, hang, look, refuse, say, set]}
+provides: {checks: [alive, spins], probes: [warm, spins], commands: [act, boom, data, eat, get, hang, look, refuse, say, set]}
 "#;
 
 /// What the probe and the check say is set by a command, so that a test need not wait for a time to pass.
@@ -39,6 +39,10 @@ s3.command("act", {summary = "does it", args = {"verb", "service", "more?"}}, fu
   if not done then return nil, why.code .. ": " .. why.message end
   return "done"
 end)
+local function spin() while true do pcall(function() while true do end end) end end
+s3.check("spins", spin)
+s3.probe("spins", spin)
+s3.command("eat", {summary = "eats memory"}, function() local t = {} while true do t[#t + 1] = {} end end)
 s3.probe("warm", function(about)
   return s3.kv.get("warm") == about.service, "cold"
 end)
@@ -85,6 +89,51 @@ fn commands_say_what_they_return_and_how_they_fail() {
     daemon.cli(&["x", "own", "get", "a", "b"]).exits(1).says(&["usage: get KEY"]);
     daemon.cli(&["x", "--timeout", "100ms", "own", "hang"]).exits(5).says(&["no answer within 100ms"]);
     assert_eq!(daemon.cli(&["x", "own", "say", "on"]).exits(0).out, "on\n");
+}
+
+/// Its own time-out is over long before the script's limit.
+#[test]
+fn a_check_and_a_probe_that_never_yield_are_named_though_nobody_waits_for_them_any_more() {
+    for (key, name) in [
+        ("ready: {plugin: own.spins, timeout: 10h", "probe:spins"),
+        ("health: {plugin: own.spins, timeout: 100ms", "check:spins"),
+    ] {
+        let daemon = with_plugin(&format!("web: {{command: exec sleep 100000, {key}, interval: 10ms}}}}"));
+        let failed = daemon.events().until_that("who computes for too long", |event| event["type"] == "hook_failed");
+        let named = ["script", "handler", "kind", "message"].map(|field| failed["data"][field].as_str().unwrap_or_default());
+        assert_eq!(named, ["own", name, "cpu", "ran for over 1s of CPU without waiting"]);
+        let own = super::script(&daemon, "own");
+        let handler = &own["handlers"][0];
+        assert_eq!((&own["state"], &handler["name"]), (&json!("loaded"), &json!(name)), "{own}");
+        assert!(handler["killed"].as_u64() >= Some(1), "{own}");
+    }
+}
+
+#[test]
+fn who_runs_over_a_limit_ten_times_in_a_row_is_not_asked_for_a_while() {
+    let daemon = with_plugin("");
+    let mut events = daemon.events();
+    let is_it =
+        |kind: &'static str| move |event: &serde_json::Value| event["type"] == kind && event["data"]["handler"] == "command:eat";
+    for _ in 0..10 {
+        daemon.cli(&["x", "own", "eat"]).exits(1);
+        let failed = events.until_that("the failure", is_it("hook_failed"));
+        // On a slow machine the time may be over before the heap is full.
+        assert!(["memory", "cpu"].map(|kind| json!(kind)).contains(&failed["data"]["kind"]), "{failed}");
+    }
+    events.until_that("the pause", is_it("hook_disabled"));
+    daemon
+        .cli(&["x", "own", "eat"])
+        .exits(1)
+        .says(&["command:eat ran over a limit 10 times in a row", "section3 hook enable own"]);
+    assert_eq!(daemon.cli(&["x", "own", "say", "on"]).exits(0).out, "on\n");
+    let eat = &super::script(&daemon, "own")["handlers"][0];
+    assert_eq!((&eat["name"], &eat["delivered"], &eat["killed"]), (&json!("command:eat"), &json!(10), &json!(10)), "{eat}");
+    assert!(eat["paused_until"].is_string(), "{eat}");
+    daemon.cli(&["hook", "list"]).exits(0).says(&["command:eat"]);
+    daemon.cli(&["hook", "enable", "own"]).exits(0);
+    daemon.cli(&["x", "own", "eat"]).exits(1);
+    events.until_that("the failure", is_it("hook_failed"));
 }
 
 #[test]

@@ -79,12 +79,19 @@ pub fn secret(name: &str, source: &SecretSource) -> Result<String, IoFault> {
         SecretSource::Env(variable) => std::env::var(variable).map_err(|_| fault(format!("the variable {variable} is not set"))),
         SecretSource::File(path) => {
             use io::Read as _;
+            use std::os::unix::fs::OpenOptionsExt as _;
             let mut text = String::new();
-            let read = std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET + 1).read_to_string(&mut text));
+            // The script's own thread reads it: one that waited for the writer of a FIFO would wait for good.
+            let open = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+            let read = open.and_then(|file| match file.metadata()?.is_file() {
+                true => file.take(MAX_SECRET + 1).read_to_string(&mut text).map(Some),
+                false => Ok(None),
+            });
             match read {
+                Ok(None) => Err(fault(format!("{} is no regular file", path.display()))),
                 Err(error) => Err(fault(format!("{}: {}", path.display(), words::io(&error)))),
-                Ok(bytes) if bytes as u64 > MAX_SECRET => Err(fault(format!("{} is longer than 64 KiB", path.display()))),
-                Ok(_) => {
+                Ok(Some(bytes)) if bytes as u64 > MAX_SECRET => Err(fault(format!("{} is longer than 64 KiB", path.display()))),
+                Ok(Some(_)) => {
                     let text = text.strip_suffix('\n').unwrap_or(&text);
                     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
                 }
@@ -117,6 +124,9 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         let said = secret("t", &source).expect_err("no file").message;
         assert!(said.starts_with("cannot read the secret `t`: ") && said.ends_with(": no such file or directory"), "{said}");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let said = secret("t", &source).expect_err("nobody writes").message;
+        assert!(said.ends_with("token is no regular file"), "{said}");
         let said = secret("t", &SecretSource::Env("SECTION3_TEST_NOT_SET".to_owned())).expect_err("no variable").message;
         assert_eq!(said, "cannot read the secret `t`: the variable SECTION3_TEST_NOT_SET is not set");
     }

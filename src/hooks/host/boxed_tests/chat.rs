@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answerer, Play, pass, refused, reply, scene};
+use super::{Answerer, Play, pass, refused, reply, scene, silent};
 
 const TELEGRAM: &str = "kind: telegram, token: t, chat: -100";
 const DISCORD: &str = "kind: discord, url: \"https://discord.com/api/webhooks/1/x\"";
@@ -307,6 +307,45 @@ fn what_cannot_be_sent_is_part_of_the_next_message_and_outlives_the_host() {
         let play = load(TELEGRAM, dir, fine());
         pass(600).await;
         assert!(play.sent().is_empty(), "told twice");
+    });
+}
+
+#[test]
+fn what_was_under_way_when_the_host_ended_is_told_again_and_counted_once() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, Box::new(|_, _| silent()));
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        assert_eq!(play.sent().len(), 1, "under way");
+        drop(play);
+        // The next host hears of more before it sends, and ends as well.
+        for _ in 0..3 {
+            let play = load(TELEGRAM, dir, fine());
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(2).await;
+            assert!(play.sent().is_empty(), "too early");
+            drop(play);
+        }
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        let [(_, body)] = &play.sent()[..] else { panic!("{:?}", play.sent()) };
+        assert!(text(body).contains("how often: 4 crashes, 4 events\n"), "{body}");
+    });
+}
+
+#[test]
+fn a_run_that_a_limit_ends_is_not_the_last_one() {
+    scene(async |dir| {
+        let play =
+            load(TELEGRAM, dir, Box::new(|number, _| if number == 0 { silent() } else { reply(200, None, "{\"ok\":true}") }));
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(1800).await;
+        assert!(play.failures().iter().any(|why| why.contains("took longer than 10m")), "{:?}", play.failures());
+        let [_, (_, body)] = &play.sent()[..] else { panic!("{:?}", play.sent()) };
+        assert!(text(body).contains("how often: 2 crashes, 2 events\n"), "{body}");
+        assert_eq!(play.command("status").await.expect("status")["waiting"], 0);
     });
 }
 

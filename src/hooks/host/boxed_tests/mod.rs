@@ -6,6 +6,7 @@ mod webhook;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::task::LocalSet;
+use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use super::desk::Desk;
@@ -65,6 +66,9 @@ impl Effects for World {
         self.requests.borrow_mut().push((self.began.elapsed().as_millis(), request));
         // A real receiver takes its time, in which something else may happen.
         Box::pin(async move {
+            if answer.as_ref().is_err_and(|fault| fault.code == SILENT) {
+                pending::<()>().await;
+            }
             sleep(Duration::from_millis(5)).await;
             answer
         })
@@ -102,6 +106,14 @@ fn refused() -> Result<HttpResponse, IoFault> {
     Err(IoFault { code: "connect", message: "cannot reach h: connection refused".to_owned(), retryable: true })
 }
 
+/// Somebody listens, and says nothing.
+fn silent() -> Result<HttpResponse, IoFault> {
+    Err(IoFault { code: SILENT, message: String::new(), retryable: false })
+}
+
+/// Not a fault that is told.
+const SILENT: &str = "silent";
+
 /// The body of a request.
 fn body(request: &HttpRequest) -> String {
     match &request.body {
@@ -117,6 +129,17 @@ struct Play {
     told: Rc<RefCell<Vec<FromHost>>>,
     events: Cell<u64>,
     name: &'static str,
+    /// The tasks of this desk alone, as on its thread in the host. In the scene's own set they would go on when the play is
+    /// over: its timers fire, and write what they keep over what the next play of the same plugin has kept.
+    tasks: Rc<LocalSet>,
+    driver: AbortHandle,
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        // The other one that has the tasks: dropped before anything else is polled.
+        self.driver.abort();
+    }
 }
 
 impl Play {
@@ -156,15 +179,23 @@ impl Play {
         let told = Rc::<RefCell<Vec<FromHost>>>::default();
         let teller = Rc::clone(&told);
         let meter = Meter::new(Arc::default(), || ());
-        let desk = load(script, content, meter, Rc::new(move |frame| teller.borrow_mut().push(frame)))?;
-        desk.open();
-        Ok(Self { world, desk, told, events: Cell::new(0), name })
+        let tasks = Rc::new(LocalSet::new());
+        let desk = {
+            let _inside = tasks.enter();
+            let desk = load(script, content, meter, Rc::new(move |frame| teller.borrow_mut().push(frame)))?;
+            desk.open();
+            desk
+        };
+        let driven = Rc::clone(&tasks);
+        let driver = spawn_local(async move { driven.run_until(pending::<()>()).await }).abort_handle();
+        Ok(Self { world, desk, told, events: Cell::new(0), name, tasks, driver })
     }
 
     /// An event for a handler, now.
     fn event(&self, handler: &str, kind: &str, service: &str, data: Value) {
         let number = self.events.get() + 1;
         self.events.set(number);
+        let _inside = self.tasks.enter();
         let event = json!({
             "v": 1, "id": format!("b-{number}"), "seq": number, "boot": "b", "type": kind, "time": "2026-01-01T00:00:00.000Z",
             "host": "box1", "service": service, "severity": "warning", "actor": "supervisor", "data": data,
@@ -182,7 +213,10 @@ impl Play {
     /// What a command returns.
     async fn command(&self, name: &str) -> Result<Value, String> {
         let question = Question::Command { name: name.to_owned(), args: Vec::new() };
-        self.desk.ask(Ask { ask: 9, script: self.name.to_owned(), deadline_ms: 60_000, question });
+        {
+            let _inside = self.tasks.enter();
+            self.desk.ask(Ask { ask: 9, script: self.name.to_owned(), deadline_ms: 60_000, question });
+        }
         loop {
             sleep(Duration::from_millis(1)).await;
             let found = self.told.borrow().iter().position(|frame| matches!(frame, FromHost::Answer { .. }));

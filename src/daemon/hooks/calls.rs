@@ -327,7 +327,7 @@ pub fn custom(name: &str, data: &Value) -> Result<Kind, String> {
     if text.len() > MAX_CUSTOM {
         return Err(format!("the data of custom.{name} takes {} bytes, at most {MAX_CUSTOM} are allowed", text.len()));
     }
-    let data = serde_json::value::RawValue::from_string(text).map_err(|error| error.to_string())?;
+    let data = crate::value::json::Raw::parse(&text).map_err(|error| error.to_string())?;
     Ok(Kind::Custom { name: name.into(), data: Arc::from(data) })
 }
 

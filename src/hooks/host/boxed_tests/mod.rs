@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::value::RawValue;
+use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -175,7 +175,7 @@ impl Play {
             handler: handler.to_owned(),
             attempt: 1,
             lost: 0,
-            event: RawValue::from_string(event.to_string()).expect("JSON"),
+            event: Raw::parse(&event.to_string()).expect("JSON"),
         });
     }
 

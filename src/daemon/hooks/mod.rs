@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 pub use asks::{Asker, Inquiry};
 pub use host::HostNote;
-pub use reload::line;
 pub use scripts::Catalogue;
 
 use self::asks::Asks;
@@ -278,10 +277,6 @@ impl Daemon {
         let led = super::ring::Led { cause: cause.map(|event| event.seq), depth };
         let kind = if is_disabled { Kind::HookDisabled(fault) } else { Kind::HookFailed(fault) };
         self.tell_led(None, kind, Actor::Supervisor, Some(led), now);
-    }
-
-    fn event_id(&self, seq: u64) -> String {
-        format!("{}-{seq}", self.ring.origin().boot)
     }
 
     // The end

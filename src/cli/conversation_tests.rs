@@ -6,6 +6,7 @@ use std::thread;
 
 use super::out::testing::sheets;
 use super::*;
+use crate::value::json;
 
 /// What a command asked, printed and returned.
 struct Outcome {
@@ -27,7 +28,7 @@ fn converse(line: &str, terminal: bool, answers: &'static [&'static str]) -> Out
             let mut request = String::new();
             BufReader::new(&stream).read_line(&mut request).unwrap();
             stream.write_all(answer.as_bytes()).unwrap();
-            let request: serde_json::Value = serde_json::from_str(&request).unwrap();
+            let request: serde_json::Value = json::from_str(&request).unwrap();
             asked.push(format!("{} {}", request["op"].as_str().unwrap(), request["args"]));
             if answer.is_empty() {
                 // Silence until the client hangs up.

@@ -171,7 +171,7 @@ mod tests {
             Problems::of_text("f", "abc", Findings { list: vec![finding(2, 0, "services.a.x")], ..Findings::default() });
         problems.problems[0].nearest = Some("y".to_owned());
         assert_eq!(
-            serde_json::to_string(&problems).expect("json"),
+            crate::value::json::to_string(&problems).expect("json"),
             r#"{"problems":[{"file":"f","line":1,"column":3,"path":"services.a.x","message":"m","nearest":"y"}],"more":0}"#
         );
         assert_eq!(problems.to_string(), "f:1:3: services.a.x: m; did you mean `y`?");

@@ -7,10 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::value::json::Raw;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
-use serde_json::value::RawValue;
 
 use crate::sys::words;
 use crate::value::paths::Places;
@@ -125,7 +125,7 @@ impl<'a> Call<'a> {
 /// # Errors
 ///
 /// The supervisor's fault, or the ones of [`Call::send`] and [`Call::receive`].
-pub fn call(places: &Places, request: &Request, patience: Option<Duration>) -> Result<Box<RawValue>, Fault> {
+pub fn call(places: &Places, request: &Request, patience: Option<Duration>) -> Result<Raw, Fault> {
     match Call::send(places, request, patience)?.receive()? {
         Reply::Done(Some(data)) => Ok(data),
         Reply::Fault(fault) => Err(fault),

@@ -13,6 +13,7 @@ use crate::hooks::frame;
 use crate::supervision::advice::{Judged, judge};
 use crate::supervision::{Advice, Fact, Question, ServiceId};
 use crate::value::duration::Human;
+use crate::value::json;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Case, Verdict};
 use crate::wire::event::{Actor, Kind};
@@ -143,7 +144,7 @@ impl Daemon {
         if !self.hooks.decides(script, case.point.word(), &case.service) {
             return self.answered(ask, Ok(None), now);
         }
-        let subject = serde_json::to_value(case).unwrap_or_default();
+        let subject = json::to_value(case).unwrap_or_default();
         let question = frame::Question::Decide { point: case.point.word().to_owned(), subject };
         self.ask(script, question, limit, Asker::Decision(ask, case.point), now);
     }

@@ -1,5 +1,6 @@
 //! Floor 5: the supervisor at work. One event loop ([`event_loop`]) brings the outside to the pure state machine and carries
 //! out what it decides; nothing here waits for a disk, a script or a client.
+#![cfg_attr(not(feature = "hooks"), allow(dead_code, reason = "some of it is for scripts only"))]
 
 mod advice;
 mod boot;
@@ -7,11 +8,16 @@ mod census;
 mod children;
 mod clock;
 mod desk;
+mod emit;
 mod errand;
 mod event_loop;
 mod executor;
 mod guard;
 mod handover;
+#[cfg(feature = "hooks")]
+mod hooks;
+#[cfg(not(feature = "hooks"))]
+#[path = "no_hooks.rs"]
 mod hooks;
 mod inbox;
 mod occupancy;

@@ -75,7 +75,6 @@ impl Daemon {
             reload_line(name, *change, order.apply, self.is_live(name.as_str()), spec.settings.selects(name))
         });
         let scripts = self.hooks.plan(catalogue);
-        let scripts = scripts.iter().map(|(name, change)| super::hooks::line(name, *change, false));
         let report =
             ReloadReport { dry_run: true, services: lines.chain(scripts).chain(withheld(spec)).collect(), notes: Vec::new() };
         if let Some(answer) = order.answer {

@@ -5,8 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::value::json;
+use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::hooks::budget;
 use crate::hooks::delivery::Past;
@@ -40,7 +41,7 @@ pub struct Ring {
 #[derive(Debug, Default)]
 struct Kept {
     /// As a [`Saved`]; there once it was written down.
-    text: OnceCell<Arc<RawValue>>,
+    text: OnceCell<Arc<Raw>>,
     event: OnceCell<Arc<Event>>,
 }
 
@@ -73,7 +74,7 @@ struct Charge {
 pub struct RingRest {
     next_seq: u64,
     /// Oldest first, each a [`Saved`]; the last one has the number before `next_seq`.
-    events: Vec<Arc<RawValue>>,
+    events: Vec<Arc<Raw>>,
     /// Which of them have a log tail, and what it takes.
     #[serde(default)]
     tails: Vec<(u64, usize)>,
@@ -100,11 +101,11 @@ struct Saved {
 
 impl Kept {
     /// As text, made once.
-    fn written(&self) -> Arc<RawValue> {
+    fn written(&self) -> Arc<Raw> {
         let saved = || {
             let saved = self.event.get().map(|event| Saved::from(event.as_ref()));
             // Nothing in an event can fail to become JSON. If it did, the rehearsal would refuse what stands here instead.
-            serde_json::value::to_raw_value(&saved).unwrap_or_else(|_| RawValue::NULL.to_owned()).into()
+            Raw::of(&saved).unwrap_or_default().into()
         };
         Arc::clone(self.text.get_or_init(saved))
     }
@@ -112,7 +113,7 @@ impl Kept {
     /// As an event; `None` where the text cannot be read, which the rehearsal has ruled out.
     fn read(&self, seq: u64) -> Option<&Arc<Event>> {
         if self.event.get().is_none() {
-            let saved: Saved = serde_json::from_str(self.text.get()?.get()).ok()?;
+            let saved: Saved = json::from_str(self.text.get()?.get()).ok()?;
             let _ = self.event.set(Arc::new(saved.into_event(seq)));
         }
         self.event.get()
@@ -127,7 +128,7 @@ impl RingRest {
     /// Which event cannot, and why.
     pub fn check(&self, from: u64) -> Result<(), String> {
         for (seq, text) in (self.first()..).zip(&self.events).filter(|(seq, _)| *seq >= from) {
-            serde_json::from_str::<Saved>(text.get()).map_err(|error| format!("event {seq}: {error}"))?;
+            json::from_str::<Saved>(text.get()).map_err(|error| format!("event {seq}: {error}"))?;
         }
         Ok(())
     }
@@ -450,12 +451,12 @@ mod tests {
         let mut ring = ring();
         push(&mut ring, exit("bye"));
         let event = push(&mut ring, Kind::Backoff { attempt: 1, delay_ms: 1500, next_at: None });
-        let json = serde_json::to_string(&event.envelope(ring.origin())).expect("json");
+        let json = json::to_string(&event.envelope(ring.origin())).expect("json");
         assert_eq!(
             json,
             r#"{"v":1,"id":"b-2","seq":2,"boot":"b","type":"backoff","data":{"attempt":1,"delay_ms":1500,"next_at":"1970-01-01T00:00:01.500Z"},"time":"1970-01-01T00:00:00.000Z","mono_ms":5,"host":"h","service":"web","run":1,"severity":"info","actor":"supervisor","cause":"b-1"}"#
         );
-        let exit = serde_json::to_value(ring.last(2)[0].envelope(ring.origin())).expect("json");
+        let exit = json::to_value(&ring.last(2)[0].envelope(ring.origin())).expect("json");
         assert_eq!(exit["data"]["code"], 3);
         assert_eq!(exit["data"]["log_tail"][0], "bye");
     }
@@ -464,8 +465,7 @@ mod tests {
     fn a_hold_says_when_it_ends() {
         let mut ring = ring();
         let hold = |for_ms| Kind::Hold { by: "hook:x".to_owned(), reason: "no".to_owned(), until: None, for_ms };
-        let data =
-            |event: &Event, ring: &Ring| serde_json::to_value(event.envelope(ring.origin())).expect("json")["data"].clone();
+        let data = |event: &Event, ring: &Ring| json::to_value(&event.envelope(ring.origin())).expect("json")["data"].clone();
         let event = push(&mut ring, hold(Some(1_500)));
         let until = "1970-01-01T00:00:01.500Z";
         assert_eq!(data(&event, &ring), serde_json::json!({"by": "hook:x", "reason": "no", "until": until}));
@@ -495,8 +495,8 @@ mod tests {
         assert_eq!(push(&mut ring, 2, start(), &actor, 4), (Some(1), 3));
         // After a re-exec, and long after: what happens then follows from what was before it, but not from the script.
         let origin = Origin::clone(ring.origin());
-        let text = serde_json::to_string(&ring.rest()).expect("JSON");
-        let mut ring = Ring::from_rest(origin, at(0), serde_json::from_str(&text).expect("the same"));
+        let text = json::to_string(&ring.rest()).expect("JSON");
+        let mut ring = Ring::from_rest(origin, at(0), json::from_str(&text).expect("the same"));
         assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 601), (Some(4), 3));
         assert_eq!(push(&mut ring, 1, exit("x"), &Actor::Supervisor, 603), (Some(6), 0));
         // An operator begins anew.
@@ -508,8 +508,7 @@ mod tests {
     fn what_was_folded_is_counted() {
         let mut ring = ring();
         let rotate = |folded| Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded };
-        let count =
-            |event: &Event, ring: &Ring| serde_json::to_value(event.envelope(ring.origin())).expect("json")["count"].clone();
+        let count = |event: &Event, ring: &Ring| json::to_value(&event.envelope(ring.origin())).expect("json")["count"].clone();
         let (one, three) = (push(&mut ring, rotate(0)), push(&mut ring, rotate(2)));
         assert_eq!((count(&one, &ring), count(&three, &ring)), (serde_json::Value::Null, 3.into()));
     }
@@ -538,14 +537,14 @@ mod tests {
             push(&mut before, exit(&tail));
         }
         push(&mut before, Kind::Rotate { path: "p".to_owned(), bytes: 1, reason: RotateReason::Size, folded: 2 });
-        let written = serde_json::to_string(&before.rest()).expect("json");
-        let rest: RingRest = serde_json::from_str(&written).expect("a ring");
+        let written = json::to_string(&before.rest()).expect("json");
+        let rest: RingRest = json::from_str(&written).expect("a ring");
         assert_eq!(rest.check(0), Ok(()));
         let mut after = Ring::from_rest(Origin::clone(before.origin()), Moment::from_nanos(0), rest);
-        assert_eq!(serde_json::to_string(&after.rest()).expect("json"), written, "not as it came");
+        assert_eq!(json::to_string(&after.rest()).expect("json"), written, "not as it came");
         let shown = |ring: &Ring| {
             let all = ring.since(0);
-            all.iter().map(|event| serde_json::to_string(&event.envelope(ring.origin())).expect("json")).collect::<Vec<_>>()
+            all.iter().map(|event| json::to_string(&event.envelope(ring.origin())).expect("json")).collect::<Vec<_>>()
         };
         assert_eq!(shown(&after), shown(&before));
         // What was read is one event from then on, and the bound of the tails counts those that came along.
@@ -554,7 +553,7 @@ mod tests {
         assert_eq!((next.seq, next.cause), (count as u64 + 2, Some(count as u64 + 1)));
         let tails = |ring: &Ring| ring.since(0).iter().map(|event| tail_of(&event.kind).is_some()).collect::<Vec<_>>();
         assert_eq!((tails(&after)[0], tails(&after)[1]), (false, true));
-        let rest: RingRest = serde_json::from_str(&serde_json::to_string(&after.rest()).expect("json")).expect("a ring");
+        let rest: RingRest = json::from_str(&json::to_string(&after.rest()).expect("json")).expect("a ring");
         assert!(!rest.events[0].get().contains("xxx"), "the tail that was given up is written down");
     }
 }

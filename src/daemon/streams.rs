@@ -12,6 +12,7 @@ use super::event_loop::Daemon;
 use crate::control::server::{Answer, Lost};
 use crate::log::{FollowEnd, Following, LogId, Snapshot, following};
 use crate::sys::{task, words};
+use crate::value::json;
 use crate::wire::event::{Event, Origin};
 use crate::wire::request::LogName;
 use crate::wire::text::{self, TailText};
@@ -135,7 +136,7 @@ async fn send_event(answer: &Answer, event: &Event, origin: &Origin) -> Result<(
     let envelope = event.envelope(origin);
     answer
         .item(&envelope, || {
-            let value = serde_json::to_value(&envelope).unwrap_or_default();
+            let value = json::to_value(&envelope).unwrap_or_default();
             text::event(&value).into_bytes()
         })
         .await

@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::value::json;
+use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::spec::script::{Plugin, Program, SecretSource};
 use crate::wire::event::{HookFaultKind, Severity};
@@ -119,7 +120,7 @@ pub struct Delivery {
     /// Events this handler missed just before.
     pub lost: u64,
     /// The event's envelope, without `attempt` and `lost`.
-    pub event: Box<RawValue>,
+    pub event: Raw,
 }
 
 /// The answer to a [`Call`].
@@ -391,7 +392,7 @@ pub enum Verb {
 
 /// One frame, its newline included; `None` where it is longer than [`MAX_FRAME`] or cannot be written as JSON.
 pub fn frame<T: Serialize>(frame: &T) -> Option<Vec<u8>> {
-    let mut line = serde_json::to_vec(frame).ok()?;
+    let mut line = json::to_vec(frame).ok()?;
     line.push(b'\n');
     (line.len() <= MAX_FRAME).then_some(line)
 }

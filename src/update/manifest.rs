@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::sha256::Sha256;
 use super::{MAX_MANIFEST, MAX_PROGRAM};
 use crate::value::Version;
+use crate::value::json;
 use crate::wire::escape;
 
 /// The form of the document that this program knows. What is added to it later gets another number, so that nothing that
@@ -78,8 +79,7 @@ impl Manifest {
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(format!("it has more than {MAX_MANIFEST} bytes"));
         }
-        let written: Written =
-            serde_json::from_slice(bytes).map_err(|error| escape::one_line(&error.to_string()).into_owned())?;
+        let written: Written = json::from_slice(bytes).map_err(|error| escape::one_line(&error.to_string()).into_owned())?;
         if written.v != FORM {
             return Err(format!("`v` is {}, and this program knows {FORM}; install the new version by hand", written.v));
         }
@@ -192,9 +192,9 @@ mod tests {
             ("2026-07-01T00:00:00Z", "2026-07-01T00:00:00+02", "`expires`: a time is"),
             ("2026-07-01", "2026-01-01", "`expires` is not after"),
             ("4200000", "0", "`targets.linux-amd64.size` is 0"),
-            ("4200000", "-1", "invalid value"),
+            ("4200000", "-1", "expected a whole number from 0 on"),
             ("4200000", "67108865", "allowed are 1 to 67108864"),
-            ("4200000", "1e99", "invalid"),
+            ("4200000", "1e99", "expected a whole number from 0 on"),
             ("\"section3-linux-amd64\"", "\"../../etc/passwd\"", "`targets.linux-amd64.file`: a name"),
             ("\"section3-linux-amd64\"", "\"a/b\"", ".file`: a name"),
             ("\"section3-linux-amd64\"", "\"\"", ".file`: a name"),
@@ -203,8 +203,8 @@ mod tests {
             ("ba78", "BA78", "`targets.linux-amd64.sha256`: a SHA-256 is"),
             (target, &format!("{target}\"x\":1,"), "unknown field `x`"),
             ("}}}", "},\"linux-amd64\":{\"file\":\"a\",\"size\":1,\"sha256\":\"\"}}}", "target `linux-amd64` stands twice"),
-            ("}}}", "}}} x", "trailing"),
-            ("}}}", "}}", "EOF"),
+            ("}}}", "}}} x", "expected the end"),
+            ("}}}", "}}", "found the end"),
         ] {
             let text = good().replacen(from, to, 1);
             assert_ne!(text, good(), "{from} is not in it");

@@ -11,6 +11,7 @@ use super::place::{Place, Site};
 use super::sha256::Sha256;
 use crate::sys::words;
 use crate::value::Version;
+use crate::value::json;
 use crate::wire::Fault;
 
 /// Programs that are remembered: the installed one and the kept one, and both of an update that was cut off between.
@@ -58,7 +59,7 @@ impl Record {
         };
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| wrong(&words::io(&error)))?;
-        serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))
+        json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))
     }
 
     /// Puts the record in place, on the disk.
@@ -70,7 +71,7 @@ impl Record {
         let path = site.hidden("record.new");
         super::place::remove(&path)?;
         let mut file = site.create(&path)?;
-        let text = serde_json::to_string(self).map_err(|error| failed(error.to_string()))? + "\n";
+        let text = json::to_string(self).map_err(|error| failed(error.to_string()))? + "\n";
         file.write_all(text.as_bytes())
             // Everybody may know: `self update --check` needs no rights.
             .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(0o644)))

@@ -15,6 +15,7 @@ use super::{PRODUCT, failed};
 use crate::sys::process::signal_group;
 use crate::sys::words;
 use crate::value::duration::Human;
+use crate::value::json;
 use crate::value::{Signal, Version};
 use crate::wire::{Fault, ProgramReport};
 
@@ -66,8 +67,7 @@ fn judge(status: ExitStatus, answer: &[u8], version: Version, target: &str) -> R
     if !status.success() {
         return Err(format!("asked for its version it ended with {}", shown(status)));
     }
-    let report: ProgramReport =
-        serde_json::from_slice(answer).map_err(|error| format!("it does not say its version: {error}"))?;
+    let report: ProgramReport = json::from_slice(answer).map_err(|error| format!("it does not say its version: {error}"))?;
     for (key, said, wanted) in [
         ("product", &report.product, PRODUCT),
         ("version", &report.release, &version.to_string()),

@@ -5,6 +5,7 @@ pub mod duration;
 pub mod exit;
 pub mod glob;
 pub mod hex;
+pub mod json;
 pub mod moment;
 pub mod name;
 pub mod nearest;

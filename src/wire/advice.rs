@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     fn read(point: Point, text: &str) -> Result<Option<Verdict>, String> {
-        Verdict::read(point, &serde_json::from_str(text).unwrap())
+        Verdict::read(point, &crate::value::json::from_str(text).unwrap())
     }
 
     #[test]
@@ -367,8 +367,8 @@ mod tests {
             let verdict = Verdict { step, reason: reason.to_owned() };
             assert_eq!(read(point, text), Ok(Some(verdict.clone())), "{text}");
             assert_eq!(step.to_string(), shown);
-            let travelled = serde_json::to_string(&verdict).unwrap();
-            assert_eq!(serde_json::from_str::<Verdict>(&travelled).unwrap(), verdict, "{travelled}");
+            let travelled = crate::value::json::to_string(&verdict).unwrap();
+            assert_eq!(crate::value::json::from_str::<Verdict>(&travelled).unwrap(), verdict, "{travelled}");
         }
         assert_eq!(read(Point::Stop, "null"), Ok(None));
     }
@@ -445,7 +445,7 @@ mod tests {
             deadline_ms: 1_250,
         };
         assert_eq!(
-            serde_json::to_string(&case).unwrap(),
+            crate::value::json::to_string(&case).unwrap(),
             concat!(
                 r#"{"point":"stop","service":"web","run":3,"attempt":1,"crashes":0,"reason":"shutdown","pid":7,"#,
                 r#""signal":"SIGTERM","grace_ms":5000,"uptime_ms":9,"default":{"action":"proceed"},"deadline_ms":1250}"#

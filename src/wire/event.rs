@@ -10,9 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use crate::value::json::Raw;
+use serde::{Deserialize, Serialize};
 
 use crate::value::{Run, ServiceName, Signal};
 
@@ -185,7 +184,7 @@ pub enum ReadyBy {
 }
 
 /// The end of a process, as its `exit` and its `crash` both tell it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExitFacts {
     /// Process id, no longer in use.
     pub pid: i32,
@@ -193,7 +192,7 @@ pub struct ExitFacts {
     #[serde(flatten)]
     pub status: EndedBy,
     /// Whether the kernel's OOM killer is the likely cause: SIGKILL that nobody here sent.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub oom: bool,
     /// How long the process lived.
     pub uptime_ms: u64,
@@ -227,7 +226,7 @@ pub struct LaunchFacts {
 }
 
 /// How a run ended: what `crash`, `gave_up` and `status` tell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Ending {
     /// Its process ended.
@@ -238,7 +237,7 @@ pub enum Ending {
 
 /// What happened, with its data; the variant's name in snake case is the event's `type`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the contract's table 8.1 describes each; a second text here would drift")]
 pub enum Kind {
     Start {
@@ -253,6 +252,7 @@ pub enum Kind {
         by: ReadyBy,
     },
     Exit(ExitFacts),
+    #[serde(deserialize_with = "read::crash")]
     Crash {
         #[serde(flatten)]
         ending: Ending,
@@ -269,6 +269,7 @@ pub enum Kind {
         crashes: u32,
         down_ms: u64,
     },
+    #[serde(deserialize_with = "read::gave_up")]
     GaveUp {
         crashes: u32,
         #[serde(flatten)]
@@ -279,6 +280,7 @@ pub enum Kind {
         signal: Signal,
         grace_ms: u64,
     },
+    #[serde(deserialize_with = "read::stop")]
     Stop {
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
         status: Option<EndedBy>,
@@ -370,8 +372,7 @@ pub enum Kind {
     /// `custom.NAME`, from `section3 emit` or a script's `emit`; at most 16 KiB of data.
     Custom {
         name: Arc<str>,
-        #[serde(deserialize_with = "read::free")]
-        data: Arc<RawValue>,
+        data: Arc<Raw>,
     },
     Stuck {
         for_ms: u64,
@@ -496,6 +497,14 @@ impl Kind {
         })
     }
 
+    /// Its data as JSON.
+    fn data(&self) -> Arc<Raw> {
+        match self {
+            Self::Custom { data, .. } => Arc::clone(data),
+            _ => Arc::new(Raw::of_variant(self).unwrap_or_default()),
+        }
+    }
+
     /// How many occurrences it stands for.
     #[must_use]
     pub const fn count(&self) -> u32 {
@@ -584,7 +593,8 @@ impl Event {
             actor: self.actor.to_string(),
             cause: self.cause.map(|seq| event_id(origin, seq)),
             depth: Some(self.depth).filter(|depth| *depth > 0),
-            kind: Told(&self.kind),
+            r#type: self.kind.name(),
+            data: self.kind.data(),
             count: Some(self.kind.count()).filter(|count| *count > 1),
         }
     }
@@ -601,8 +611,8 @@ pub struct Envelope<'a> {
     id: String,
     seq: u64,
     boot: &'a str,
-    #[serde(flatten)]
-    kind: Told<'a>,
+    r#type: Cow<'static, str>,
+    data: Arc<Raw>,
     time: String,
     mono_ms: u64,
     host: &'a str,
@@ -618,17 +628,4 @@ pub struct Envelope<'a> {
     depth: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u32>,
-}
-
-/// A kind as it is told: the name of a custom event is part of its type.
-struct Told<'a>(&'a Kind);
-
-impl Serialize for Told<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Kind::Custom { name, data } = self.0 else { return self.0.serialize(serializer) };
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("type", &format_args!("custom.{name}"))?;
-        map.serialize_entry("data", data)?;
-        map.end()
-    }
 }

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn each_code_has_its_word_and_its_exit_code() {
         let table = FaultCode::ALL
-            .map(|code| format!("{} {}", serde_json::to_string(&code).unwrap().trim_matches('"'), code.exit_code()))
+            .map(|code| format!("{} {}", crate::value::json::to_string(&code).unwrap().trim_matches('"'), code.exit_code()))
             .join("\n");
         assert_eq!(
             table,
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_code_of_a_later_version_is_read_as_internal() {
-        assert_eq!(serde_json::from_str::<FaultCode>("\"made_up\"").unwrap(), FaultCode::Internal);
+        assert_eq!(crate::value::json::from_str::<FaultCode>("\"made_up\"").unwrap(), FaultCode::Internal);
     }
 
     #[test]

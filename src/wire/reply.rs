@@ -3,9 +3,10 @@
 //! `{"v":1,"ok":true,"data":...}` is a whole answer; `{"v":1,"item":...}` is one piece of a stream, which ends with
 //! `{"v":1,"ok":true}` or with `{"v":1,"ok":false,"error":...}`. Answers have no bound on their length.
 
+use crate::value::json;
+use crate::value::json::Raw;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::request::VERSION;
 use super::{Fault, FaultCode};
@@ -55,7 +56,7 @@ pub fn fault(error: &Fault) -> String {
 }
 
 fn frame<T: Serialize>(frame: &T) -> String {
-    match serde_json::to_string(frame) {
+    match json::to_string(frame) {
         Ok(mut line) => {
             line.push('\n');
             line
@@ -70,9 +71,9 @@ fn frame<T: Serialize>(frame: &T) -> String {
 #[derive(Debug)]
 pub enum Reply {
     /// The answer, or the good end of a stream.
-    Done(Option<Box<RawValue>>),
+    Done(Option<Raw>),
     /// A piece of a stream.
-    Item(Box<RawValue>),
+    Item(Raw),
     /// A refusal or failure.
     Fault(Fault),
 }
@@ -88,11 +89,11 @@ impl Reply {
         struct Frame {
             v: u64,
             ok: Option<bool>,
-            data: Option<Box<RawValue>>,
-            item: Option<Box<RawValue>>,
+            data: Option<Raw>,
+            item: Option<Raw>,
             error: Option<Fault>,
         }
-        let frame: Frame = serde_json::from_slice(line).map_err(|error| unreadable(&error.to_string()))?;
+        let frame: Frame = json::from_slice(line).map_err(|error| unreadable(&error.to_string()))?;
         match frame {
             Frame { v, .. } if v != VERSION => Err(Fault::new(
                 FaultCode::Internal,
@@ -118,8 +119,8 @@ impl Reply {
 /// # Errors
 ///
 /// A fault of code `internal` where it is not what was expected.
-pub fn read<T: DeserializeOwned>(raw: &RawValue) -> Result<T, Fault> {
-    serde_json::from_str(raw.get()).map_err(|error| unreadable(&error.to_string()))
+pub fn read<T: DeserializeOwned>(raw: &Raw) -> Result<T, Fault> {
+    json::from_str(raw.get()).map_err(|error| unreadable(&error.to_string()))
 }
 
 fn unreadable(why: &str) -> Fault {

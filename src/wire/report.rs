@@ -240,8 +240,8 @@ mod tests {
             (b"\xff\x00a\r", r#"{"service":"web","line_hex":"ff00610d"}"#),
         ] {
             let item = TailItem::new("web", line);
-            assert_eq!(serde_json::to_string(&item).unwrap(), json);
-            let back: TailItem = serde_json::from_str(json).unwrap();
+            assert_eq!(crate::value::json::to_string(&item).unwrap(), json);
+            let back: TailItem = crate::value::json::from_str(json).unwrap();
             assert_eq!(back.bytes().as_deref(), Some(line.strip_suffix(b"\n").unwrap_or(line)));
         }
         assert_eq!(TailItem::heading("web").bytes(), None);
@@ -263,7 +263,7 @@ mod tests {
             }],
         };
         assert_eq!(
-            serde_json::to_string(&order).unwrap(),
+            crate::value::json::to_string(&order).unwrap(),
             r#"{"services":[{"name":"db","ok":true,"outcome":"done","state":"stopped","dependents":["web"]}]}"#
         );
         let reload = ReloadReport {
@@ -272,7 +272,7 @@ mod tests {
             notes: vec![],
         };
         assert_eq!(
-            serde_json::to_string(&reload).unwrap(),
+            crate::value::json::to_string(&reload).unwrap(),
             r#"{"dry_run":false,"services":[{"name":"db","change":"policy","done":"takes effect","ok":true}]}"#
         );
     }

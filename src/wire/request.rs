@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::fault::shortened;
 use super::{Fault, FaultCode, State, UpdateNote, plain};
+use crate::value::json;
 use crate::value::name::SUPERVISOR;
 use crate::value::{ServiceName, Signal};
 
@@ -280,7 +281,7 @@ impl Request {
 
 fn decode_json(text: &str) -> Result<Request, Fault> {
     let mut frame: Map<String, Value> =
-        serde_json::from_str(text).map_err(|error| usage(format!("the request is not a JSON object: {error}")))?;
+        json::from_str(text).map_err(|error| usage(format!("the request is not a JSON object: {error}")))?;
     match frame.remove("v") {
         Some(Value::Number(v)) if v.as_u64() == Some(VERSION) => {}
         Some(v) => {
@@ -500,8 +501,7 @@ pub fn pairs<T: AsRef<str>>(words: &[T]) -> Result<Map<String, Value>, Fault> {
         let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(usage(format!("`{}` is not NAME=VALUE", shortened(word))));
         };
-        let plain: Option<Value> =
-            serde_json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+        let plain: Option<Value> = json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
         if data.insert(name.to_owned(), plain.unwrap_or_else(|| value.into())).is_some() {
             return Err(usage(format!("`{}` is given twice", shortened(name))));
         }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::value::Version;
+use crate::value::json;
 use crate::wire::event::UpdatePhase;
 
 fn name(text: &str) -> ServiceName {
@@ -113,12 +114,12 @@ fn json_that_is_refused() {
         (r#"{"v":1,"op":"signal","args":{"name":"a","signal":"TREM"}}"#, "usage", "did you mean `TERM`?"),
         (r#"{"v":1,"op":"signal","args":{"name":"section3","signal":"TERM"}}"#, "unknown_service", "reserved"),
         (r#"{"v":1,"op":"rotate","args":{}}"#, "usage", "no service is named"),
-        (deep.as_str(), "usage", "recursion limit"),
+        (deep.as_str(), "usage", "nested too deeply"),
     ] {
         let (form, result) = Request::decode(line.as_bytes());
         let fault = result.expect_err(line);
         assert_eq!(form, Form::Json);
-        assert_eq!(serde_json::to_value(fault.code).unwrap(), code, "{line}");
+        assert_eq!(json::to_value(&fault.code).unwrap(), code, "{line}");
         assert!(fault.to_string().contains(part), "{line}: {fault}");
     }
 }

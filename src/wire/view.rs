@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn what_is_absent_is_absent() {
         let view = ServiceView::new("web", State::Stopped);
-        let text = serde_json::to_string(&view).unwrap();
+        let text = crate::value::json::to_string(&view).unwrap();
         assert_eq!(text, r#"{"name":"web","state":"stopped","crashes":0}"#);
-        assert_eq!(serde_json::from_str::<ServiceView>(&text).unwrap(), view);
+        assert_eq!(crate::value::json::from_str::<ServiceView>(&text).unwrap(), view);
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
             message: Some("warm".into()),
             ..ServiceView::new("web", State::Running)
         };
-        let text = serde_json::to_string(&view).unwrap();
+        let text = crate::value::json::to_string(&view).unwrap();
         assert_eq!(
             text,
             concat!(
@@ -236,6 +236,6 @@ mod tests {
                 r#""waiting_for":["db"],"hold":{"by":"hook:gate","reason":"no","until":"2025-01-02T04:05:05Z"},"log":{"path":"/var/log/section3/web.log","size":10,"lost_bytes":0},"message":"warm"}"#
             )
         );
-        assert_eq!(serde_json::from_str::<ServiceView>(&text).unwrap(), view);
+        assert_eq!(crate::value::json::from_str::<ServiceView>(&text).unwrap(), view);
     }
 }

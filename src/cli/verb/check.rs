@@ -8,6 +8,7 @@ use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::config::{Problem, load};
 use crate::spec::script::Withheld;
+use crate::value::json;
 use crate::wire::{Fault, FaultCode, escape};
 
 /// What `check --json` prints.
@@ -45,7 +46,7 @@ pub fn run(out: &mut Out, path: &Path, json: bool) -> Result<u8, Halt> {
             problems: result.as_ref().err().map_or(&[], |problems| &problems.problems),
             more: result.as_ref().err().map_or(0, |problems| problems.more),
         };
-        let text = serde_json::to_string(&verdict)
+        let text = json::to_string(&verdict)
             .map_err(|error| Fault::new(FaultCode::Internal, format!("cannot write the verdict as JSON: {error}")))?;
         out.document(&text)?;
         return Ok(code);
@@ -87,7 +88,7 @@ mod tests {
 
         let (mut out, stdout, _) = sheets(false);
         assert_eq!(run(&mut out, &path, true).ok(), Some(exit::INVALID_CONFIG));
-        let verdict: serde_json::Value = serde_json::from_str(&stdout.text()).unwrap();
+        let verdict: serde_json::Value = json::from_str(&stdout.text()).unwrap();
         assert_eq!((&verdict["version"], &verdict["valid"]), (&1.into(), &false.into()));
         assert!(!verdict["problems"].as_array().unwrap().is_empty());
     }

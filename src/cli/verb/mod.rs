@@ -46,7 +46,7 @@ impl Context<'_> {
         &mut self,
         request: &Request,
         follow: bool,
-        mut show: impl FnMut(&serde_json::value::RawValue, &mut Vec<u8>) -> Result<(), Fault>,
+        mut show: impl FnMut(&crate::value::json::Raw, &mut Vec<u8>) -> Result<(), Fault>,
     ) -> Result<(), Halt> {
         let patience = (!follow).then_some(PATIENCE);
         let mut call = Call::send(&self.places, request, patience)?;

@@ -33,6 +33,7 @@ use crate::sys::reexec::{self, Inherited};
 use crate::sys::spawn::Launch;
 use crate::sys::{init, process, signals, wait, words};
 use crate::value::Signal;
+use crate::value::json;
 use crate::value::version::VERSION;
 use crate::wire::event::{Kind, Origin, ReadyBy, UpdatePhase};
 use crate::wire::{Fault, FaultCode, ReexecReport, text};
@@ -253,7 +254,7 @@ impl Daemon {
         }
         self.watch_on(state.watches, inherited);
         drop(held);
-        match state.hooks.map(serde_json::from_value).transpose() {
+        match state.hooks.map(|rest| json::from_str(rest.get())).transpose() {
             Ok(rest) => self.hooks = Hooks::from_rest(rest.unwrap_or_default()),
             Err(error) => tracing::error!("cannot read what was known of hooks, they are off until a reload: {error}"),
         }

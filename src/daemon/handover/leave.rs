@@ -22,6 +22,7 @@ use crate::log::rest::Rest;
 use crate::supervision::{ServiceId, Supervisor};
 use crate::sys::{reexec, words};
 use crate::value::Run;
+use crate::value::json::Raw;
 use crate::value::version::VERSION;
 use crate::wire::event::ReadyBy;
 
@@ -135,7 +136,7 @@ impl Daemon {
             asked_to_stop: self.asked_to_stop,
             asker: asker.actor.clone(),
             answer: asker.answer.as_ref().and_then(Answer::connection),
-            hooks: serde_json::to_value(self.hooks.rest()).ok(),
+            hooks: Raw::of(&self.hooks.rest()).ok(),
         }
     }
 }

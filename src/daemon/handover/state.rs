@@ -15,6 +15,7 @@ use crate::log::Report;
 use crate::log::rest::Rest;
 use crate::supervision::{ServiceId, Supervisor};
 use crate::sys::child::Limit;
+use crate::value::json::{self, Raw};
 use crate::value::{Moment, Run};
 use crate::wire::event::Actor;
 
@@ -74,7 +75,7 @@ pub struct State<S = Supervisor> {
     pub answer: Option<i32>,
     /// What the link to the hook host knows; the host itself is started anew.
     #[serde(default)]
-    pub hooks: Option<serde_json::Value>,
+    pub hooks: Option<Raw>,
 }
 
 impl<S: Serialize> State<S> {
@@ -84,7 +85,7 @@ impl<S: Serialize> State<S> {
     ///
     /// Something in it cannot be written as JSON, such as a path that is not UTF-8; or it is too long.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
-        let content = serde_json::to_vec(self).map_err(|error| format!("the state cannot be written down: {error}"))?;
+        let content = json::to_vec(self).map_err(|error| format!("the state cannot be written down: {error}"))?;
         let bytes = parcel::wrap(&content);
         let length = bytes.len() as u64;
         if length > parcel::LONGEST {
@@ -151,7 +152,7 @@ impl State {
 }
 
 fn read<T: DeserializeOwned>(content: &[u8]) -> Result<T, Unfit> {
-    serde_json::from_slice(content).map_err(|error| Unfit::Content(error.to_string()))
+    json::from_slice(content).map_err(|error| Unfit::Content(error.to_string()))
 }
 
 #[cfg(test)]

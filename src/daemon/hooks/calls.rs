@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::host::{HostNote, What};
 use crate::daemon::clock::Now;
+use crate::daemon::emit::custom;
 use crate::daemon::event_loop::Daemon;
 use crate::daemon::inbox::Letter;
 use crate::daemon::ring::Led;
@@ -23,7 +24,6 @@ use crate::supervision::{ServiceId, Wish};
 use crate::sys::{task, words};
 use crate::value::{Signal, nearest};
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
-use crate::wire::hooks::MAX_CUSTOM;
 use crate::wire::{Fault, OrderResult, Outcome, catalog};
 
 /// Calls that wait for something. The host has 8 for each script.
@@ -307,34 +307,6 @@ fn returned(result: OrderResult) -> Returned {
     Err(refused(code, result.message.unwrap_or_else(|| format!("{} is {}", result.name, result.state))))
 }
 
-/// A custom event, from whoever emits it.
-///
-/// # Errors
-///
-/// What is wrong with its name or its data.
-pub fn custom(name: &str, data: &Value) -> Result<Kind, String> {
-    let name = name.strip_prefix("custom.").unwrap_or(name);
-    if !catalog::is_custom_name(name) {
-        let most = catalog::MAX_CUSTOM_NAME;
-        return Err(format!("`{}` is no name of an event: 1 to {most} letters, digits, `_`, `.` or `-`", shown(name)));
-    }
-    if !matches!(data, Value::Object(_) | Value::Null | Value::Array(_)) {
-        return Err("the data of an event is a table".to_owned());
-    }
-    // A table without fields is `{}` or `[]`: Lua does not tell the two apart.
-    let is_empty = data.as_array().is_some_and(Vec::is_empty) || data.is_null();
-    let text = if is_empty { "{}".to_owned() } else { data.to_string() };
-    if text.len() > MAX_CUSTOM {
-        return Err(format!("the data of custom.{name} takes {} bytes, at most {MAX_CUSTOM} are allowed", text.len()));
-    }
-    let data = serde_json::value::RawValue::from_string(text).map_err(|error| error.to_string())?;
-    Ok(Kind::Custom { name: name.into(), data: Arc::from(data) })
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
-}
-
 /// The nearest of these names, as the end of a sentence.
 pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest::nearest(word, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
@@ -351,15 +323,5 @@ mod tests {
         let answer = last_lines(long.repeat(2000).as_bytes());
         assert!(answer.to_string().len() <= MOST_BYTES + 2 && answer.as_array().is_some_and(|lines| lines.len() > 500));
         assert_eq!(last_lines("x".repeat(2 * MAX_FRAME).as_bytes()), json!([]));
-    }
-
-    #[test]
-    fn custom_events_have_a_name_and_a_bounded_table() {
-        let kind = |name: &str, data: Value| custom(name, &data).map(|kind| kind.name().into_owned());
-        assert_eq!(kind("deploy", json!({"v": 1})), Ok("custom.deploy".to_owned()));
-        assert_eq!(kind("custom.a.b-c_9", json!([])), Ok("custom.a.b-c_9".to_owned()));
-        assert!(kind("no blank", json!({})).is_err() && kind("", json!({})).is_err());
-        assert!(kind("x", json!(1)).is_err());
-        assert!(kind("x", json!({"a": "y".repeat(MAX_CUSTOM)})).is_err_and(|why| why.contains("at most 16384")));
     }
 }

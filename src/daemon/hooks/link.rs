@@ -10,6 +10,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::hooks::frame::{FromHost, MAX_FRAME, ToHost, frame};
 use crate::sys::words;
+use crate::value::json;
 
 /// Events are handed over while less than this waits to be written; what does not fit waits in the cursors.
 const EVENT_ROOM: usize = 256 << 10;
@@ -194,7 +195,7 @@ fn take_frames(unread: &mut Vec<u8>) -> (Vec<FromHost>, Option<String>) {
         let rest = unread.get(at..).unwrap_or_default();
         let end = memchr::memchr(b'\n', rest.get(..rest.len().min(MAX_FRAME)).unwrap_or_default());
         match end.and_then(|end| rest.get(..end).map(|line| (end, line))) {
-            Some((end, line)) => match serde_json::from_slice(line) {
+            Some((end, line)) => match json::from_slice(line) {
                 Ok(frame) => {
                     frames.push(frame);
                     at += end + 1;

@@ -15,12 +15,11 @@ mod verbs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 pub use asks::{Asker, Inquiry};
 pub use host::HostNote;
-pub use reload::line;
 pub use scripts::Catalogue;
 
 use self::asks::Asks;
@@ -241,7 +240,7 @@ impl Daemon {
         let end = self.hooks.closing.map_or_else(|| self.ring.end(), |closing| closing.end);
         let (link, origin, scripts) = (up.link.clone(), self.ring.origin().clone(), &self.hooks.scripts);
         let is_loaded = |name: &str| scripts.iter().any(|script| script.name == name && script.loaded.is_some());
-        let mut written: Option<(u64, Box<RawValue>)> = None;
+        let mut written: Option<(u64, Raw)> = None;
         let mut too_long = Vec::new();
         self.hooks.memory.deliveries.hand_over(&self.ring, end, now.moment, is_loaded, |handed| {
             if !link.has_room() {
@@ -282,10 +281,6 @@ impl Daemon {
         let led = super::ring::Led { cause: cause.map(|event| event.seq), depth };
         let kind = if is_disabled { Kind::HookDisabled(fault) } else { Kind::HookFailed(fault) };
         self.tell_led(None, kind, Actor::Supervisor, Some(led), now);
-    }
-
-    fn event_id(&self, seq: u64) -> String {
-        format!("{}-{seq}", self.ring.origin().boot)
     }
 
     // The end
@@ -329,11 +324,11 @@ impl Daemon {
     }
 }
 
-fn envelope(event: &Event, origin: &Origin) -> Option<Box<RawValue>> {
-    serde_json::value::to_raw_value(&event.envelope(origin)).ok()
+fn envelope(event: &Event, origin: &Origin) -> Option<Raw> {
+    Raw::of(&event.envelope(origin)).ok()
 }
 
-fn delivery(handed: &Handed, event: Box<RawValue>) -> ToHost {
+fn delivery(handed: &Handed, event: Raw) -> ToHost {
     ToHost::Event(Delivery {
         delivery: handed.delivery,
         script: handed.script.clone(),

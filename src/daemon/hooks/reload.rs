@@ -54,8 +54,13 @@ impl Hooks {
         hooks
     }
 
+    /// What a reload would do.
+    pub(in crate::daemon) fn plan(&self, catalogue: &Catalogue) -> Vec<ReloadResult> {
+        self.changes(catalogue).into_iter().map(|(name, change)| line(&name, change, false)).collect()
+    }
+
     /// What a reload finds, in the order of the new config, what is gone last.
-    pub(in crate::daemon) fn plan(&self, catalogue: &Catalogue) -> Vec<(String, Change)> {
+    fn changes(&self, catalogue: &Catalogue) -> Vec<(String, Change)> {
         let kept = catalogue.scripts.iter().map(|(name, body, print)| {
             let change = match self.find(name) {
                 None => Change::Added,
@@ -70,8 +75,7 @@ impl Hooks {
 }
 
 /// What a reload says of one script before anything is known to have failed.
-#[must_use]
-pub fn line(name: &str, change: Change, is_out: bool) -> ReloadResult {
+fn line(name: &str, change: Change, is_out: bool) -> ReloadResult {
     let done = match change {
         Change::Added | Change::Changed if is_out => "stays disabled",
         Change::Added => "loaded",
@@ -91,7 +95,7 @@ impl Daemon {
         secrets: BTreeMap<String, SecretSource>,
         mut ticket: impl FnMut(&mut Self) -> Ticket,
     ) -> Vec<(ReloadResult, Option<Ticket>)> {
-        let plan = self.hooks.plan(&catalogue);
+        let plan = self.hooks.changes(&catalogue);
         let has_new_secrets = std::mem::replace(&mut self.hooks.secrets, secrets.clone()) != secrets;
         let from = self.ring.end();
         let mut before: BTreeMap<String, Script> =

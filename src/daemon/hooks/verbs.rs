@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::asks::Asker;
-use super::calls::{custom, meant};
+use super::calls::meant;
 use super::host::Host;
 use super::scripts::{Script, State};
 use crate::control::server::Answer;
@@ -116,18 +116,6 @@ impl Daemon {
         }
         let report = SwitchReport { name, enabled, unchanged };
         answer.finish(&report, || hooks::switch(&report));
-    }
-
-    pub(in crate::daemon) fn emit(&mut self, name: &str, data: Map<String, Value>, actor: Actor, answer: Answer, now: Now) {
-        match custom(name, &Value::Object(data)) {
-            Ok(kind) => {
-                let (seq, name) = (self.ring.end(), kind.name().into_owned());
-                self.tell(None, kind, actor, now);
-                let report = EmitReport { id: self.event_id(seq), name };
-                answer.finish(&report, || hooks::emit(&report));
-            }
-            Err(why) => answer.refuse(&Fault::new(FaultCode::Usage, why)),
-        }
     }
 
     pub(in crate::daemon) fn call_plugin(&mut self, call: PluginCall, answer: Answer, now: Now) {

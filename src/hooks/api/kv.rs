@@ -17,6 +17,7 @@ use super::fault::{Fault, fault};
 use super::json::{Secrets, from_json, to_json};
 use super::world::files;
 use crate::hooks::script::{FileChange, Script, may_wait};
+use crate::value::json;
 use crate::wire::event::Severity;
 
 /// Bytes of all keys and values together.
@@ -59,7 +60,7 @@ impl Store {
     fn open(script: Rc<Script>) -> Self {
         let path = files::kept(&script.state_dir);
         let mut entries = BTreeMap::new();
-        match std::fs::read(&path).map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
+        match std::fs::read(&path).map(|bytes| json::from_slice::<Kept>(&bytes)) {
             Ok(Ok(kept)) if kept.v == 1 => entries = kept.entries,
             Ok(_) => {
                 let line = format!("{} is no file of `kv`, which begins empty", path.display());
@@ -115,7 +116,7 @@ impl Store {
 
     fn written(&mut self) -> Vec<u8> {
         self.sweep(self.now_ms());
-        serde_json::to_vec(&Kept { v: 1, entries: self.entries.clone() }).unwrap_or_default()
+        json::to_vec(&Kept { v: 1, entries: self.entries.clone() }).unwrap_or_default()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::hooks::script::{
     Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, Script, ScriptKind,
 };
 use crate::spec::script::SecretSource;
+use crate::value::json;
 use crate::wire::event::Severity;
 
 /// What happened, and what is answered.
@@ -46,7 +47,7 @@ pub fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Result<HttpR
 
 impl Effects for Stage {
     fn call(&self, verb: Verb) -> Local<'_, Result<Json, CallError>> {
-        self.tell(serde_json::to_string(&verb).expect("JSON"));
+        self.tell(json::to_string(&verb).expect("JSON"));
         let unknown = |service: &str| CallError {
             code: "unknown_service".to_owned(),
             message: format!("no service `{service}`"),

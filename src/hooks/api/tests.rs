@@ -9,6 +9,7 @@ use serde_json::json;
 use super::testing::{Play, answer, eval, fails, play};
 use crate::hooks::catalog::{FUNCTIONS, VALUES};
 use crate::hooks::script::{IoFault, Phase, RequestBody};
+use crate::value::json;
 
 /// What the runtime of the host adds.
 const OF_THE_HOST: [&str; 9] = ["on", "every", "after", "spawn", "sleep", "decide", "check", "probe", "command"];
@@ -314,7 +315,7 @@ fn requests() {
             [("A".to_owned(), "Bearer t0p-secret".to_owned()), ("content-type".to_owned(), "application/json".to_owned())]
         );
         let RequestBody::Bytes(body) = request.body else { panic!("no bytes") };
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).expect("JSON"), json!({"k": "t0p-secret", "l": []}));
+        assert_eq!(json::from_slice::<serde_json::Value>(&body).expect("JSON"), json!({"k": "t0p-secret", "l": []}));
         play.run::<Value>("s3.http.get('http://h') s3.http.put('http://h', {body = 'x'}) s3.http.request{url = 'http://h'}")
             .await
             .expect("sent");

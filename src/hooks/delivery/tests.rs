@@ -1,6 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
+use crate::value::json;
 use crate::value::{Run, ServiceName};
 use crate::wire::event::{Actor, HookFault, Severity};
 
@@ -402,6 +403,6 @@ fn it_can_be_written_down() {
     set.deliveries.host_died(None);
     set.take(0);
     set.done(11, Some(HookFaultKind::Error), 0);
-    let text = serde_json::to_string(&set.deliveries).expect("JSON");
-    assert_eq!(serde_json::from_str::<Deliveries>(&text).expect("the same"), set.deliveries);
+    let text = json::to_string(&set.deliveries).expect("JSON");
+    assert_eq!(json::from_str::<Deliveries>(&text).expect("the same"), set.deliveries);
 }

@@ -292,14 +292,14 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
+    use crate::value::json::Raw;
 
     use super::*;
 
     fn letter(service: Option<&str>) -> Rc<Letter> {
         let service = service.map(|name| format!(r#","service":"{name}""#)).unwrap_or_default();
         let text = format!(r#"{{"type":"crash","id":"b-1"{service},"data":{{"code":1}}}}"#);
-        Rc::new(Letter::read(&RawValue::from_string(text).unwrap()).unwrap())
+        Rc::new(Letter::read(&Raw::parse(&text).unwrap()).unwrap())
     }
 
     fn item(delivery: u64, service: &str) -> Item {

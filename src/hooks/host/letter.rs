@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use crate::value::json;
+use crate::value::json::Raw;
 use mlua::{Function, Lua, Table, Value};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
 use crate::hooks::script::misuse;
@@ -31,8 +32,8 @@ impl Letter {
     /// # Errors
     ///
     /// What is missing in it.
-    pub fn read(text: &RawValue) -> Result<Self, String> {
-        let envelope: Map<String, Json> = serde_json::from_str(text.get()).map_err(|error| format!("no event: {error}"))?;
+    pub fn read(text: &Raw) -> Result<Self, String> {
+        let envelope: Map<String, Json> = json::from_str(text.get()).map_err(|error| format!("no event: {error}"))?;
         let word = |name: &str| envelope.get(name).and_then(Json::as_str).map(str::to_owned);
         Ok(Self {
             kind: word("type").ok_or("no event: it has no type")?,
@@ -83,7 +84,7 @@ pub fn text(letter: &Letter, mark: Postmark) -> Vec<u8> {
     if let Some(lost) = mark.lost() {
         envelope.insert("lost".to_owned(), Json::from(lost));
     }
-    let mut text = serde_json::to_vec(&envelope).unwrap_or_default();
+    let mut text = json::to_vec(&envelope).unwrap_or_default();
     text.push(b'\n');
     text
 }

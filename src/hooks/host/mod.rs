@@ -192,7 +192,7 @@ impl Reader {
                 Ok(_) => return Err(format!("a frame of more than {MAX_FRAME} bytes")),
                 Err(_) => return Ok(()),
             }
-            let message = serde_json::from_slice(&frame).map_err(|error| format!("a frame that is none: {error}"))?;
+            let message = crate::value::json::from_slice(&frame).map_err(|error| format!("a frame that is none: {error}"))?;
             self.take(message)?;
             // Long frames are rare; their memory is given back.
             frame.shrink_to(KEPT);

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::value::RawValue;
+use crate::value::json;
+use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
@@ -120,7 +121,7 @@ fn crash(number: u64, service: &str) -> Delivery {
         "v": 1, "id": format!("b-{number}"), "seq": number, "type": "crash", "service": service, "severity": "warning",
         "data": {"code": 7, "signal": null, "crashes": 2, "log_tail": ["one", "two"]},
     });
-    let event = RawValue::from_string(event.to_string()).unwrap();
+    let event = Raw::parse(&event.to_string()).unwrap();
     Delivery { delivery: number, script: "a".to_owned(), handler: "crash".to_owned(), attempt: 1, lost: 4, event }
 }
 
@@ -511,7 +512,7 @@ fn a_program_reads_the_event_and_fails_by_its_exit_code() {
     let executed = stage.record.executed.borrow();
     let request = &executed[0];
     assert_eq!(request.dir.as_deref(), Some("/config".as_ref()));
-    let event: Value = serde_json::from_slice(&request.stdin).unwrap();
+    let event: Value = json::from_slice(&request.stdin).unwrap();
     assert_eq!((&event["data"]["code"], &event["attempt"], &event["lost"]), (&json!(7), &json!(1), &json!(4)));
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(request.env, [pair("SECTION3_EVENT", "crash"), pair("SECTION3_SERVICE", "web"), pair("SECTION3_CODE", "7")]);

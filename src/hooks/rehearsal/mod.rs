@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use serde_json::value::RawValue;
+use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -235,7 +235,7 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
             wanted = true;
             number += 1;
             book.deliveries.borrow_mut().insert(number, handler.name.clone());
-            let Ok(envelope) = RawValue::from_string(event.to_string()) else { continue };
+            let Ok(envelope) = Raw::parse(&event.to_string()) else { continue };
             let (script, handler) = (name.clone(), handler.name.clone());
             desk.deliver(&Delivery { delivery: number, script, handler, attempt: 1, lost: 0, event: envelope });
         }

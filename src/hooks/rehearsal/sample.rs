@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::value::duration::millis;
+use crate::value::json;
 use crate::value::nearest::nearest;
 use crate::wire::catalog::{self, ENVELOPE, EventType, Field, SYNTHETIC};
 
@@ -57,7 +58,7 @@ impl Sample {
     /// The number-th event, `at` after the beginning.
     #[must_use]
     pub fn event(&self, number: u64, at: Duration) -> Value {
-        let sample = |field: &Field| (field.name.to_owned(), serde_json::from_str(field.sample).unwrap_or(Value::Null));
+        let sample = |field: &Field| (field.name.to_owned(), json::from_str(field.sample).unwrap_or(Value::Null));
         let data: Map<String, Value> = self.of.fields.iter().filter(|field| !field.sample.is_empty()).map(sample).collect();
         let mut event: Map<String, Value> = ENVELOPE.iter().filter(|field| !field.sample.is_empty()).map(sample).collect();
         event.insert("id".to_owned(), json!(format!("00000000000000aa-{number}")));
@@ -125,7 +126,7 @@ fn assignment(of: &EventType, word: &str) -> Result<(Vec<String>, Value), String
 }
 
 fn free(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+    json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 fn fits(value: &Value, kind: &str) -> bool {

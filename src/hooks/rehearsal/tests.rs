@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::json;
 
 /// A hook of this text, or one of the repository's.
 fn plan(file: PathBuf, event: &str, set: &[&str], replies: &[&str]) -> Plan {
@@ -46,7 +47,7 @@ fn notify_sidecar() {
     assert_eq!(ends, ["503", "connect", "timeout", "200"]);
     for post in report.effects.iter().filter(|effect| effect.kind == "http") {
         assert!(post.data["headers"].to_string().contains("\"00000000000000aa-1\""), "{post:?}");
-        let body: Value = serde_json::from_str(post.data["body"].as_str().expect("a body")).expect("JSON");
+        let body: Value = json::from_str(post.data["body"].as_str().expect("a body")).expect("JSON");
         assert_eq!((&body["exit"]["code"], &body["service"], &body["run"]), (&json!(1), &json!("web"), &json!(1)));
         assert_eq!(body["tail"], json!(["listening on 8080", "panic: connection refused"]));
     }
@@ -67,7 +68,7 @@ fn telegram_sends_one_message_a_storm() {
     let sent: Vec<&Effect> = report.effects.iter().filter(|effect| effect.kind == "http").collect();
     assert_eq!(sent.len(), 3, "{}", report.text());
     assert!(sent[1].at_ms - sent[0].at_ms >= 7_000, "{}", report.text());
-    let body: Value = serde_json::from_str(sent[0].data["body"].as_str().expect("a body")).expect("JSON");
+    let body: Value = json::from_str(sent[0].data["body"].as_str().expect("a body")).expect("JSON");
     assert_eq!(body["text"], "host: 1 services, 50 events\nweb: crash, 50 crashes (SIGSEGV)");
     assert!(!report.text().contains("SECRET-") && report.text().contains("/bot[secret]/sendMessage"), "{}", report.text());
     assert!(!report.json().to_string().contains("SECRET-"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::table::{Bench, NOBODY, OPERATOR, RESTART, START, STOP, Stage, hook, short};
 use crate::spec::{Backoff, Policy, Restart};
 use crate::supervision::message::{Action, Advice, Event, Fact, Gate, Order, Remains, Wish};
+use crate::value::json;
 use crate::value::{ExitStatus, Signal};
 use crate::wire::State as Word;
 use crate::wire::advice::{CaseFacts, Point, Step, Verdict};
@@ -320,6 +321,6 @@ fn what_a_script_is_told() {
     assert_eq!((case.point, case.crashes, case.attempt, case.deadline_ms), (Point::Restart, 1, 1, 500));
     assert_eq!(case.default.step, Step::Delay(secs(1)));
     assert!(matches!(case.facts, CaseFacts::Restart { .. }));
-    let json = serde_json::to_value(case).unwrap();
+    let json = json::to_value(case).unwrap();
     assert_eq!((&json["exit"]["code"], &json["log_tail"][0], &json["exit"]["log_tail"]), (&78.into(), &"bye".into(), &().into()));
 }

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::value::json;
+use crate::value::json::Raw;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::*;
 use crate::value::{ExitStatus, Run, ServiceName, Signal};
@@ -106,7 +107,7 @@ fn event(kind: Kind) -> Event {
 
 fn told(kind: Kind) -> Value {
     let origin = Origin { boot: "b".to_owned(), host: "h".to_owned() };
-    serde_json::to_value(event(kind).envelope(&origin)).expect("JSON")
+    json::to_value(&event(kind).envelope(&origin)).expect("JSON")
 }
 
 fn keys(value: &Value) -> BTreeSet<String> {
@@ -201,7 +202,7 @@ fn the_envelope_is_the_one_that_travels() {
 fn samples_are_of_their_type() {
     let all = EVENTS.iter().flat_map(|event| event.fields).chain(&ENVELOPE).chain([&SYNTHETIC]);
     for field in all.filter(|field| !field.sample.is_empty()) {
-        let value: Value = serde_json::from_str(field.sample).expect(field.name);
+        let value: Value = json::from_str(field.sample).expect(field.name);
         assert!(is(&value, field.kind), "{}: {value} is no {}", field.name, field.kind);
     }
     for event in &EVENTS {
@@ -255,7 +256,7 @@ fn what_a_selector_selects() {
 
 #[test]
 fn a_custom_event_is_told_by_its_name() {
-    let data: Box<RawValue> = RawValue::from_string("{\"v\":1}".to_owned()).expect("JSON");
+    let data: Raw = Raw::parse(&"{\"v\":1}".to_owned()).expect("JSON");
     let told = told(Kind::Custom { name: "deploy".into(), data: data.into() });
     assert_eq!(told["type"], "custom.deploy");
     assert!(std::ptr::eq(event_type("custom.deploy").expect("a type"), &CUSTOM));

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{Ending, ExitFacts, LaunchFacts, Next, StopReason};
 use crate::value::{ExitStatus, Signal};
 
 /// A word of the program's own. By another name than `&str`, which serde could only borrow from what it reads.
@@ -18,7 +18,7 @@ pub type Word = &'static str;
 /// # Errors
 ///
 /// It is no string.
-pub fn known_word<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+pub fn known_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
     static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
     let text = Cow::<str>::deserialize(deserializer)?;
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,25 +47,101 @@ impl Serialize for EndedBy {
     }
 }
 
-impl<'de> Deserialize<'de> for EndedBy {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Written {
-            code: Option<u8>,
-            signal: Option<Signal>,
-            #[serde(default)]
-            core: bool,
-        }
-        match Written::deserialize(deserializer)? {
-            Written { code: Some(code), signal: None, .. } => Ok(Self(ExitStatus::Code(code))),
-            Written { code: None, signal: Some(signal), core } => Ok(Self(ExitStatus::Signal { signal, core })),
-            Written { .. } => Err(serde::de::Error::custom("an end is either a code or a signal")),
+/// Whatever is told of the end of a process, of a launch and of a run. One table for all, because serde would read nested
+/// and flattened ones by way of a copy of all data, with a second copy of all code.
+#[derive(Deserialize)]
+struct Written {
+    code: Option<u8>,
+    signal: Option<Signal>,
+    #[serde(default)]
+    core: bool,
+    pid: Option<i32>,
+    #[serde(default)]
+    oom: bool,
+    #[serde(default)]
+    uptime_ms: u64,
+    #[serde(default)]
+    stop_requested: bool,
+    #[serde(default)]
+    max_rss_bytes: u64,
+    #[serde(default)]
+    cpu_user_ms: u64,
+    #[serde(default)]
+    cpu_sys_ms: u64,
+    log_tail: Option<Arc<[String]>>,
+    #[serde(default, deserialize_with = "known_word")]
+    stage: Word,
+    message: Option<String>,
+    #[serde(default)]
+    crashes: u32,
+    next: Option<Next>,
+    #[serde(default)]
+    took_ms: u64,
+    #[serde(default)]
+    forced: bool,
+    reason: Option<StopReason>,
+}
+
+impl Written {
+    fn status(&self) -> Result<Option<EndedBy>, &'static str> {
+        Ok(Some(EndedBy(match (self.code, self.signal) {
+            (Some(code), None) => ExitStatus::Code(code),
+            (None, Some(signal)) => ExitStatus::Signal { signal, core: self.core },
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => return Err("an end is either a code or a signal"),
+        })))
+    }
+
+    fn exit(&mut self) -> Result<ExitFacts, &'static str> {
+        Ok(ExitFacts {
+            pid: self.pid.ok_or("an exit without its `pid`")?,
+            status: self.status()?.ok_or("an end is either a code or a signal")?,
+            oom: self.oom,
+            uptime_ms: self.uptime_ms,
+            stop_requested: self.stop_requested,
+            max_rss_bytes: self.max_rss_bytes,
+            cpu_user_ms: self.cpu_user_ms,
+            cpu_sys_ms: self.cpu_sys_ms,
+            log_tail: self.log_tail.take(),
+        })
+    }
+
+    fn ending(&mut self) -> Result<Ending, &'static str> {
+        match self.message.take() {
+            Some(message) => Ok(Ending::Launch(LaunchFacts { stage: self.stage, message })),
+            None => self.exit().map(Ending::Exit),
         }
     }
 }
 
-/// Data of any form. By way of a value: as raw text it could not be read where the type comes after it.
-pub(super) fn free<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<RawValue>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    serde_json::value::to_raw_value(&value).map(Arc::from).map_err(serde::de::Error::custom)
+/// Reads a [`Written`] and takes from it what is wanted.
+fn read<'de, T, D: Deserializer<'de>>(from: D, take: fn(&mut Written) -> Result<T, &'static str>) -> Result<T, D::Error> {
+    take(&mut Written::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+impl<'de> Deserialize<'de> for ExitFacts {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        read(from, Written::exit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ending {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        read(from, Written::ending)
+    }
+}
+
+/// The fields of [`Kind::Crash`](super::Kind::Crash).
+pub(super) fn crash<'de, D: Deserializer<'de>>(from: D) -> Result<(Ending, u32, Next), D::Error> {
+    read(from, |it| Ok((it.ending()?, it.crashes, it.next.ok_or("a crash without its `next`")?)))
+}
+
+/// The fields of [`Kind::GaveUp`](super::Kind::GaveUp).
+pub(super) fn gave_up<'de, D: Deserializer<'de>>(from: D) -> Result<(u32, Ending), D::Error> {
+    read(from, |it| Ok((it.crashes, it.ending()?)))
+}
+
+/// The fields of [`Kind::Stop`](super::Kind::Stop).
+pub(super) fn stop<'de, D: Deserializer<'de>>(from: D) -> Result<(Option<EndedBy>, u64, bool, StopReason), D::Error> {
+    read(from, |it| Ok((it.status()?, it.took_ms, it.forced, it.reason.ok_or("a stop without its `reason`")?)))
 }

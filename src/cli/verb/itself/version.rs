@@ -2,6 +2,7 @@
 
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
+use crate::value::json;
 use crate::value::platform::TARGET;
 use crate::wire::{Fault, FaultCode, ProgramReport};
 
@@ -18,7 +19,7 @@ pub fn run(out: &mut Out, json: bool) -> Result<u8, Halt> {
         target: TARGET.unwrap_or_default().to_owned(),
     };
     if json {
-        let text = serde_json::to_string(&report)
+        let text = json::to_string(&report)
             .map_err(|error| Fault::new(FaultCode::Internal, format!("cannot write the version as JSON: {error}")))?;
         out.document(&text)?;
     } else {

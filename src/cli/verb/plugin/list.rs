@@ -10,6 +10,7 @@ use crate::cli::out::Halt;
 use crate::cli::verb::Context;
 use crate::config::{self, plugin::folder};
 use crate::spec::script::{Origin, Provides};
+use crate::value::json;
 use crate::wire::{Fault, FaultCode, escape};
 
 /// What `plugin list --json` prints.
@@ -68,7 +69,7 @@ pub fn run(context: Context<'_>, config: &Path, json: bool) -> Result<u8, Halt> 
         }
     }
     if json {
-        let text = serde_json::to_string(&List { version: 1, plugins: lines });
+        let text = json::to_string(&List { version: 1, plugins: lines });
         let text = text.map_err(|error| Fault::new(FaultCode::Internal, format!("cannot write the list as JSON: {error}")))?;
         context.out.document(&text)?;
     } else {

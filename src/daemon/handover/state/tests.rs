@@ -13,6 +13,7 @@ use crate::daemon::ring::Ring;
 use crate::log::LogId;
 use crate::log::rest::{Bytes, FeedRest, JournalRest};
 use crate::supervision::{Fact, Wish};
+use crate::value::json;
 use crate::value::{ExitStatus, ServiceName};
 use crate::wire::event::{Kind, LaunchFacts, Origin, ReadyBy, RotateReason, StartReason, StopReason, UpdatePhase};
 use crate::wire::request::Form;
@@ -72,7 +73,7 @@ fn state() -> State {
         Kind::Start { pid: 100, argv, attempt: 1, reason: StartReason::Boot },
         Kind::Rotate { path: "p".to_owned(), bytes: 9, reason: RotateReason::Size, folded: 2 },
         Kind::LogDropped { bytes: 1, reason: LOOK_ALIKE.to_owned() },
-        Kind::Custom { name: "x".into(), data: serde_json::value::to_raw_value(&LOOK_ALIKE).unwrap().into() },
+        Kind::Custom { name: "x".into(), data: Raw::of(&LOOK_ALIKE).unwrap().into() },
         Kind::Update { phase: UpdatePhase::Reexec, from: Some("0.0.1".to_owned()), to: None, error: None },
     ] {
         ring.push(about.clone(), Actor::Supervisor, kind, None, now, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
@@ -158,7 +159,7 @@ fn state() -> State {
 }
 
 fn content(state: &State) -> serde_json::Value {
-    serde_json::to_value(state).unwrap()
+    json::to_value(state).unwrap()
 }
 
 #[test]
@@ -202,17 +203,17 @@ fn states_that_do_not_hold_together() {
         ("/log/journals/0/name", serde_json::json!("../../etc/x"), "is no name of a log"),
         ("/log/feeds/0/journal", serde_json::json!(1), "not among the 1 logs"),
         ("/log/feeds/0/held", serde_json::json!("zz"), "hexadecimal"),
-        ("/ring/events/1", serde_json::json!(7), "event 2: invalid type"),
-        ("/ring/events/4/kind/data/phase", serde_json::json!("none"), "event 5: unknown variant"),
+        ("/ring/events/1", serde_json::json!(7), "event 2: expected an object, found a number"),
+        ("/ring/events/4/kind/update/phase", serde_json::json!("none"), "event 5: unknown variant"),
         ("/supervisor/next_id", serde_json::json!(0), "has number"),
         ("/supervisor/order", serde_json::json!([0, 0, 1, 2, 3, 4]), "order of the services"),
         ("/supervisor/names/db", serde_json::json!(1), "stands for no service"),
-        ("/supervisor", serde_json::json!(null), "invalid type"),
+        ("/supervisor", serde_json::json!(null), "expected an object, found null"),
         ("/asked_to_stop", serde_json::json!("true"), "expected a boolean"),
     ] {
         let mut changed = content(&state());
         *changed.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
-        let bytes = parcel::wrap(&serde_json::to_vec(&changed).unwrap());
+        let bytes = parcel::wrap(&json::to_vec(&changed).unwrap());
         let unfit = State::decode(&bytes).map(|_| place).unwrap_err().to_string();
         assert!(unfit.contains(said), "{place}: {unfit}");
     }
@@ -223,7 +224,7 @@ fn states_that_do_not_hold_together() {
 fn events_before_the_rehearsal_are_not_read_again() {
     let mut changed = content(&state());
     changed["ring"]["events"][0] = serde_json::json!(7);
-    let whole = |content: &serde_json::Value| parcel::wrap(&serde_json::to_vec(content).unwrap());
+    let whole = |content: &serde_json::Value| parcel::wrap(&json::to_vec(content).unwrap());
     let state = State::decode(&whole(&changed)).unwrap();
     let ring = Ring::from_rest(Origin { boot: state.boot, host: state.host }, state.began, state.ring);
     assert_eq!(ring.since(0).iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3, 4, 5]);
@@ -234,7 +235,7 @@ fn events_before_the_rehearsal_are_not_read_again() {
 /// Whatever the bytes, a program that reads them says no, or gets a state that holds together.
 #[test]
 fn damaged_content_is_refused_or_harmless() {
-    let whole = serde_json::to_vec(&state()).unwrap();
+    let whole = json::to_vec(&state()).unwrap();
     let mut seed = 0x5eed_u64;
     let mut dice = || {
         seed ^= seed << 13;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answerer, Play, pass, refused, reply, scene, silent};
+use crate::value::json;
 
 const TELEGRAM: &str = "kind: telegram, token: t, chat: -100";
 const DISCORD: &str = "kind: discord, url: \"https://discord.com/api/webhooks/1/x\"";
@@ -23,7 +24,7 @@ fn service(name: &str, state: &str, crashes: u32) -> Value {
 
 /// The text of a message to telegram: the title is its first line.
 fn text(body: &str) -> String {
-    serde_json::from_str::<Value>(body).expect("JSON")["text"].as_str().expect("a text").to_owned()
+    json::from_str::<Value>(body).expect("JSON")["text"].as_str().expect("a text").to_owned()
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn worst(settings: &str) -> Value {
         *play.world.services.borrow_mut() = json!(all);
         pass(60).await;
         let [(_, sent)] = &play.sent()[..] else { panic!("{} messages", play.sent().len()) };
-        body = serde_json::from_str(sent).expect("JSON");
+        body = json::from_str(sent).expect("JSON");
     });
     body
 }
@@ -260,7 +261,7 @@ fn slack_reads_no_markup_in_the_title() {
         let play = load(&format!("{SLACK}, events: [reload_failed]"), dir, fine());
         play.event("collect", "reload_failed", "", json!({"errors": ["<!channel> & more"]}));
         pass(60).await;
-        let body: Value = serde_json::from_str(&play.sent()[0].1).expect("JSON");
+        let body: Value = json::from_str(&play.sent()[0].1).expect("JSON");
         assert!(!body["text"].as_str().expect("a text").contains("<!"), "{body}");
     });
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::value::RawValue;
+use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
@@ -206,7 +206,7 @@ impl Play {
             handler: handler.to_owned(),
             attempt: 1,
             lost: 0,
-            event: RawValue::from_string(event.to_string()).expect("JSON"),
+            event: Raw::parse(&event.to_string()).expect("JSON"),
         });
     }
 

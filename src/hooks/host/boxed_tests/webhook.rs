@@ -6,13 +6,14 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::{Answerer, Play, pass, refused, reply, scene};
+use crate::value::json;
 
 fn load(settings: &str, dir: &std::path::Path, answerer: Answerer) -> Play {
     Play::load("webhook", &format!("url: \"http://h/\", events: [crash], {settings}"), dir, answerer).expect("loaded")
 }
 
 fn code(text: &str) -> (String, i64) {
-    let event: Value = serde_json::from_str(text).expect("JSON");
+    let event: Value = json::from_str(text).expect("JSON");
     (event["service"].as_str().expect("a service").to_owned(), event["data"]["code"].as_i64().expect("a code"))
 }
 

@@ -1,0 +1,265 @@
+//! From JSON to types.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
+
+use super::Raw;
+use super::scan::{Number, Scanner};
+
+/// Why a text is not JSON, or not what was expected.
+#[derive(Debug)]
+pub struct Flaw(Box<str>);
+
+impl Flaw {
+    pub(super) fn new(what: fmt::Arguments<'_>) -> Self {
+        Self(fmt::format(what).into())
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Flaw {}
+
+impl de::Error for Flaw {
+    fn custom<T: fmt::Display>(what: T) -> Self {
+        Self::new(format_args!("{what}"))
+    }
+}
+
+/// Reads a text.
+///
+/// # Errors
+///
+/// It is not JSON, or not of this type; with line and column.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
+    let mut reader = Scanner::new(text);
+    match T::deserialize(&mut reader) {
+        Ok(value) => match reader.end() {
+            Ok(()) => Ok(value),
+            Err(flaw) => Err(flaw),
+        },
+        Err(flaw) => Err(reader.placed(flaw)),
+    }
+}
+
+/// Reads bytes.
+///
+/// # Errors
+///
+/// They are not UTF-8, not JSON, or not of this type.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Flaw> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => from_str(text),
+        Err(error) => Err(Flaw::new(format_args!("{error}"))),
+    }
+}
+
+impl Raw {
+    /// Text that must be one JSON value.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Self, Flaw> {
+        from_str(text)
+    }
+}
+
+impl Scanner<'_> {
+    fn table<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Flaw> {
+        self.open(b'{')?;
+        let value = visitor.visit_map(Inside { scanner: self, is_first: true })?;
+        self.close(b'}');
+        Ok(value)
+    }
+
+    fn list<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Flaw> {
+        self.open(b'[')?;
+        let value = visitor.visit_seq(Inside { scanner: self, is_first: true })?;
+        self.close(b']');
+        Ok(value)
+    }
+}
+
+/// The methods of serde that read a scalar.
+macro_rules! scalars {
+    ($($method:ident)* => $read:ident $visit:ident) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+            visitor.$visit(self.$read()?)
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut Scanner<'_> {
+    type Error = Flaw;
+
+    scalars!(deserialize_bool => bool visit_bool);
+    scalars!(deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 => unsigned visit_u64);
+    scalars!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 => signed visit_i64);
+    scalars!(deserialize_f32 deserialize_f64 => float visit_f64);
+    scalars!(deserialize_str deserialize_string deserialize_char deserialize_identifier => word visit_str);
+    // Only `Raw` wants bytes, and what it means is text of JSON.
+    scalars!(deserialize_bytes deserialize_byte_buf => skip visit_str);
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        match self.peek() {
+            b'{' => self.table(visitor),
+            b'[' => self.list(visitor),
+            b'"' => visitor.visit_str(self.word()?),
+            b't' | b'f' => visitor.visit_bool(self.bool()?),
+            b'n' => {
+                self.null()?;
+                visitor.visit_unit()
+            }
+            _ => match self.number()? {
+                Number::Unsigned(number) => visitor.visit_u64(number),
+                Number::Signed(number) => visitor.visit_i64(number),
+                Number::Float(number) => visitor.visit_f64(number),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        if self.peek() == b'n' {
+            self.null()?;
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        self.null()?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Flaw> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Flaw> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        self.list(visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Flaw> {
+        self.list(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Result<V::Value, Flaw> {
+        self.list(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        self.table(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Flaw> {
+        self.table(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Flaw> {
+        let has_data = self.choice()?;
+        let value = visitor.visit_enum(Choice { scanner: self, has_data })?;
+        if has_data {
+            self.close(b'}');
+        }
+        Ok(value)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+        self.skip()?;
+        visitor.visit_unit()
+    }
+}
+
+/// The elements of a list or the entries of a table.
+struct Inside<'a, 't> {
+    scanner: &'a mut Scanner<'t>,
+    is_first: bool,
+}
+
+impl<'de> de::SeqAccess<'de> for Inside<'_, '_> {
+    type Error = Flaw;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Flaw> {
+        if self.scanner.element(&mut self.is_first)? { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Inside<'_, '_> {
+    type Error = Flaw;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Flaw> {
+        if self.scanner.key(&mut self.is_first)? { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Flaw> {
+        seed.deserialize(&mut *self.scanner)
+    }
+}
+
+/// One of several: a word, or a table of one key that is the word.
+struct Choice<'a, 't> {
+    scanner: &'a mut Scanner<'t>,
+    has_data: bool,
+}
+
+impl<'de> de::EnumAccess<'de> for Choice<'_, '_> {
+    type Error = Flaw;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Flaw> {
+        match seed.deserialize(&mut *self.scanner) {
+            Ok(variant) => Ok((variant, self)),
+            Err(flaw) => Err(flaw),
+        }
+    }
+}
+
+impl Choice<'_, '_> {
+    fn data(&self) -> Result<(), Flaw> {
+        if self.has_data { Ok(()) } else { Err(self.scanner.flaw("the word needs data: {\"WORD\": DATA}")) }
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Choice<'_, '_> {
+    type Error = Flaw;
+
+    fn unit_variant(self) -> Result<(), Flaw> {
+        if self.has_data { self.scanner.null() } else { Ok(()) }
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Flaw> {
+        self.data()?;
+        seed.deserialize(self.scanner)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Flaw> {
+        self.data()?;
+        self.scanner.list(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Flaw> {
+        self.data()?;
+        self.scanner.table(visitor)
+    }
+}

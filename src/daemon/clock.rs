@@ -1,6 +1,6 @@
 //! The one place that reads the clock for the event loop: once a turn.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::sys::clock;
 use crate::value::Moment;
@@ -34,7 +34,26 @@ impl Now {
     }
 }
 
-/// Waits for a moment; for ever where there is none.
+/// What one kind of work may take of a turn of the loop before the others have theirs.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    until: Moment,
+}
+
+impl Share {
+    /// Begins now.
+    #[must_use]
+    pub fn of(length: Duration) -> Self {
+        Self { until: clock::monotonic() + length }
+    }
+
+    /// Whether it is used up.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        clock::monotonic() >= self.until
+    }
+}
+
 /// Waits for a moment; for ever where there is none.
 pub async fn wait_until(due: Option<Moment>, now: Moment) {
     match due {

@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 
 use super::advice::Questions;
 use super::children::Children;
-use super::clock::{Now, wait_until};
+use super::clock::{Now, Share, wait_until};
 use super::executor::Backlog;
 use super::guard::guarded;
 use super::handover::{Asker, Handover};
 use super::hooks::{Catalogue, Hooks, Memory};
-use super::inbox::{Letter, ReloadOrder};
+use super::inbox::{CAPACITY, Letter, ReloadOrder};
 use super::occupancy::Occupancy;
 use super::orders::Orders;
 use super::recipe::Surroundings;
@@ -39,8 +39,11 @@ use crate::wire::event::{Actor, Kind, Origin};
 
 /// Ended children that are looked at in one turn: an avalanche of orphans must not keep the socket waiting.
 const REAPED_A_TURN: usize = 256;
-/// Letters read in one turn.
-const LETTERS_A_TURN: usize = 64;
+/// Letters read in one turn: as many as may wait, so that whoever writes finds room in the next one.
+const LETTERS_A_TURN: usize = CAPACITY;
+/// What ended children may take of a turn, and letters. With the launches of a turn this bounds how long a client waits for
+/// its next step; it takes about five turns from its connection to its answer.
+const SHARE: Duration = Duration::from_millis(5);
 /// From one `orphan` event to the next.
 const ORPHAN_NOTICE: Duration = Duration::from_secs(60);
 /// For the console and the logs to take the last words.
@@ -179,6 +182,9 @@ impl Daemon {
             }
             let due = self.next_deadline();
             let mut letter = None;
+            // Connections, probes and the outcomes of launches are tasks beside this one, and have their turn only while this
+            // one waits. Where thousands of services crash there is always something at once below, and nobody ever would.
+            tokio::task::yield_now().await;
             tokio::select! {
                 biased;
                 ready = signals.readable() => if let Ok(mut ready) = ready {
@@ -188,13 +194,17 @@ impl Daemon {
                 // Never the end: we hold a sender ourselves.
                 received = letters.recv() => letter = received,
                 // Launches wait for their turn: look around, then go on with them.
-                () = tokio::task::yield_now(), if self.backlog.is_busy() => {}
+                () = std::future::ready(()), if self.backlog.is_busy() => {}
                 () = wait_until(due, now.moment), if due.is_some() => {}
             }
             now = Now::read();
+            let share = Share::of(SHARE);
             let more = std::iter::from_fn(|| letters.try_recv().ok()).take(LETTERS_A_TURN);
             for letter in letter.into_iter().chain(more) {
                 guarded(|| self.read(letter, now));
+                if share.is_over() {
+                    break;
+                }
             }
             guarded(|| self.look_around(now));
             guarded(|| self.reexec_when_calm(&mut letters, now));
@@ -325,7 +335,11 @@ impl Daemon {
 
     fn reap(&mut self, now: Now) {
         self.backlog.unreaped = true;
+        let share = Share::of(SHARE);
         for _ in 0..REAPED_A_TURN {
+            if share.is_over() {
+                break;
+            }
             let Some(zombie) = wait::peek() else {
                 self.backlog.unreaped = false;
                 break;
@@ -334,7 +348,7 @@ impl Daemon {
                 Some((id, run)) => {
                     // While the zombie pins its number: what the machine wants done to the group is done now.
                     self.main_process_ended(id, run, zombie, now);
-                    self.carry_out(now);
+                    self.obey(now);
                 }
                 None if self.children.errands.ended(zombie) => {}
                 None if self.hooks.is_host(zombie.pid) => self.host_ended(zombie, now),

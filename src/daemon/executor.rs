@@ -29,8 +29,13 @@ use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
 
 /// Launches begun in one turn: each costs about a tenth of a millisecond, and between turns the socket is served.
 const LAUNCHES_A_TURN: usize = 16;
-/// Launches under way: each holds two descriptors and a stack. A launch that hangs on a dead disk takes one of these places.
+/// Launches under way: each holds a descriptor, a task and a stack. A launch that hangs on a dead disk takes one of these
+/// places.
 const LAUNCHES_AT_ONCE: usize = 64;
+/// A launch that begins later than this is counted as put off: more services crash at once than this machine can launch.
+const LATE: Duration = Duration::from_secs(1);
+/// From one word about launches that were put off to the next.
+const LATE_NOTICE: Duration = Duration::from_secs(60);
 /// For the pump to say that a run's output is kept. A disk that is stuck for longer delays no restart and no shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -40,10 +45,15 @@ pub type Drain = (Moment, ServiceId, Run);
 /// Work that is under way or waits for its turn.
 #[derive(Debug, Default)]
 pub struct Backlog {
-    launches: VecDeque<(ServiceId, Run)>,
+    /// Those that are due longest first, each since it is.
+    launches: VecDeque<(ServiceId, Run, Moment)>,
+    /// Launches that began late, not told of yet, and when that may be told next.
+    late: u64,
+    late_notice_at: Moment,
     /// Runs of which a launch is ordered and no process exists: what of them is being read.
     gathering: HashMap<ServiceId, Run>,
-    under_way: usize,
+    /// Held by the task of every launch whose outcome is awaited: what counts is that its descriptor is closed again.
+    under_way: Rc<()>,
     drains: VecDeque<(Moment, ServiceId, Run)>,
     /// Ended children are left for the next turn.
     pub unreaped: bool,
@@ -53,7 +63,23 @@ impl Backlog {
     /// Whether there is something to be done at once.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.unreaped || (!self.launches.is_empty() && self.under_way < LAUNCHES_AT_ONCE)
+        self.unreaped || (!self.launches.is_empty() && self.has_place())
+    }
+
+    fn has_place(&self) -> bool {
+        Rc::strong_count(&self.under_way) <= LAUNCHES_AT_ONCE
+    }
+
+    /// Counts a launch that was due long before it begins now. Returns how many there were since that was told last, and how
+    /// late this one is, where it is to be told again.
+    fn count_if_late(&mut self, due: Moment, now: Moment) -> Option<(u64, Duration)> {
+        let late_by = now.since(due);
+        self.late += u64::from(late_by >= LATE);
+        if late_by < LATE || now < self.late_notice_at {
+            return None;
+        }
+        self.late_notice_at = now + LATE_NOTICE;
+        Some((std::mem::take(&mut self.late), late_by))
     }
 
     /// Whether nothing waits at all.
@@ -66,13 +92,14 @@ impl Backlog {
     #[must_use]
     pub fn rest(&self) -> (Vec<(ServiceId, Run)>, Vec<Drain>) {
         let gathering = self.gathering.iter().map(|(id, run)| (*id, *run));
-        (gathering.chain(self.launches.iter().copied()).collect(), self.drains.iter().copied().collect())
+        (gathering.chain(self.launches.iter().map(|(id, run, _)| (*id, *run))).collect(), self.drains.iter().copied().collect())
     }
 
-    /// The same again, with so many launches under way.
+    /// The same again.
     #[must_use]
-    pub fn from_rest(launches: Vec<(ServiceId, Run)>, drains: Vec<(Moment, ServiceId, Run)>, under_way: usize) -> Self {
-        Self { launches: launches.into(), gathering: HashMap::new(), under_way, drains: drains.into(), unreaped: true }
+    pub fn from_rest(launches: Vec<(ServiceId, Run)>, drains: Vec<(Moment, ServiceId, Run)>, now: Moment) -> Self {
+        let launches = launches.into_iter().map(|(id, run)| (id, run, now)).collect();
+        Self { launches, drains: drains.into(), unreaped: true, ..Self::default() }
     }
 
     /// When a drain has taken too long.
@@ -83,8 +110,16 @@ impl Backlog {
 }
 
 impl Daemon {
-    /// Carries out everything that was decided, and what follows from it, until nothing is left to do now.
+    /// Carries out everything that was decided, and what follows from it, until nothing is left to do now but launches: of
+    /// those only a turn's share.
     pub(super) fn carry_out(&mut self, now: Now) {
+        self.obey(now);
+        self.launch_some(now);
+        self.settle_waits();
+    }
+
+    /// Carries out what was decided; launches are put down for their turn. For work of which there is much in one turn.
+    pub(super) fn obey(&mut self, now: Now) {
         let census = Census::default();
         loop {
             let effects = self.supervisor.take_effects();
@@ -98,13 +133,11 @@ impl Daemon {
                 }
             }
         }
-        self.launch_some(now);
-        self.settle_waits();
     }
 
     fn act(&mut self, id: ServiceId, action: Action, census: &Census, now: Now) {
         match action {
-            Action::Launch(run) => self.backlog.launches.push_back((id, run)),
+            Action::Launch(run) => self.backlog.launches.push_back((id, run, now.moment)),
             Action::Signal(run, signal) => {
                 if self.call_off(id, run, now) {
                     return;
@@ -168,10 +201,18 @@ impl Daemon {
 
     fn launch_some(&mut self, now: Now) {
         for _ in 0..LAUNCHES_A_TURN {
-            if self.backlog.under_way >= LAUNCHES_AT_ONCE {
+            if !self.backlog.has_place() {
                 return;
             }
-            let Some((id, run)) = self.backlog.launches.pop_front() else { return };
+            let Some((id, run, since)) = self.backlog.launches.pop_front() else { return };
+            if let Some((late, by)) = self.backlog.count_if_late(since, now.moment) {
+                tracing::warn!(
+                    "launches began late ({late}, the last one by {}s) and {} wait: more services end at once than can be \
+                     launched; a longer `initial` of their `backoff` gives them room",
+                    by.as_secs(),
+                    self.backlog.launches.len()
+                );
+            }
             self.prepare(id, run, now);
         }
     }
@@ -179,7 +220,7 @@ impl Daemon {
     /// A run that has no process yet needs no signal: its launch is called off.
     fn call_off(&mut self, id: ServiceId, run: Run, now: Now) -> bool {
         let before = self.backlog.launches.len();
-        self.backlog.launches.retain(|launch| *launch != (id, run));
+        self.backlog.launches.retain(|(other, other_run, _)| (*other, *other_run) != (id, run));
         let gathering = self.backlog.gathering.get(&id) == Some(&run) && self.backlog.gathering.remove(&id).is_some();
         let called_off = gathering || self.backlog.launches.len() < before;
         if called_off {
@@ -240,7 +281,6 @@ impl Daemon {
         let launch = spawn::spawn(recipe, self.null.as_fd(), input.as_fd(), given).map_err(explain)?;
         let launch = Rc::new(launch);
         self.pump.attach(LogId(id.0), run, output);
-        self.backlog.under_way += 1;
         self.await_launch(id, run, &launch);
         let pid = launch.pid;
         self.children.add(id, spec.name.clone(), run, launch);
@@ -250,11 +290,13 @@ impl Daemon {
 
     /// A letter comes when the outcome of a launch may be known.
     pub(super) fn await_launch(&self, id: ServiceId, run: Run, launch: &Rc<spawn::Launch>) {
-        let (inbox, watched) = (self.inbox.clone(), Rc::clone(launch));
+        let (inbox, watched, place) = (self.inbox.clone(), Rc::clone(launch), Rc::clone(&self.backlog.under_way));
         task::begin(async move {
             watched.settled().await;
             drop(watched);
             let _ = inbox.send(Letter::Launched(id, run)).await;
+            // Only now: where the inbox is full, no more are launched.
+            drop(place);
         });
     }
 
@@ -270,7 +312,6 @@ impl Daemon {
         let Some(slot) = self.children.launch(id, run) else { return };
         let Some(outcome) = slot.as_ref().and_then(|launch| launch.outcome()) else { return };
         *slot = None;
-        self.backlog.under_way = self.backlog.under_way.saturating_sub(1);
         let fact = match outcome {
             Outcome::Executed => Fact::Executed,
             Outcome::Failed(stage, errno) => {
@@ -368,5 +409,21 @@ impl Daemon {
     /// Sends a signal to the main process of a service, for an operator.
     pub(super) fn signal_main_process(&self, id: ServiceId, signal: crate::value::Signal) -> Result<i32, String> {
         self.children.signal_leader(id, signal).map_err(words::errno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn launches_that_are_put_off_are_counted_and_told_once_a_minute() {
+        let mut backlog = Backlog::default();
+        let at = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let told: Vec<_> = [(5000, 5999), (5000, 6000), (5000, 8000), (60_000, 65_999), (60_000, 66_000), (66_000, 66_001)]
+            .map(|(due, now)| backlog.count_if_late(at(due), at(now)))
+            .into();
+        let seconds = Duration::from_secs;
+        assert_eq!(told, [None, Some((1, seconds(1))), None, None, Some((3, seconds(6))), None]);
     }
 }

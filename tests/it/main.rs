@@ -32,6 +32,7 @@ mod signals;
 mod socket;
 mod stage;
 mod stop;
+mod storm;
 mod strangers;
 mod support;
 mod survival;

@@ -218,7 +218,7 @@ impl Daemon {
             Some(launch)
         });
         let launches = launches.into_inner();
-        self.backlog = Backlog::from_rest(state.launches, state.drains, launches.len());
+        self.backlog = Backlog::from_rest(state.launches, state.drains, now.moment);
         let under_way: Vec<_> = self.supervisor.services().map(|(id, service)| (id, service.run())).collect();
         for (id, run) in under_way {
             if let Some(launch) =

@@ -53,7 +53,7 @@ impl Daemon {
         for _ in 0..LAST_LETTERS {
             let Ok(letter) = letters.try_recv() else { break };
             self.read(letter, now);
-            self.carry_out(now);
+            self.obey(now);
         }
         if let Some(reason) = self.in_the_way(cuts_flows) {
             return Hitch::Passing(reason.to_owned());

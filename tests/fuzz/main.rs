@@ -11,6 +11,8 @@ use section3::update::manifest::Manifest;
 use section3::update::record::Record;
 use section3::update::signature::{Keys, Signature, Statement};
 use section3::update::source::Written;
+use section3::value::json;
+use serde_json::Value;
 
 /// The longest that one input may take, on a machine that is busy with other things too.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -206,5 +208,41 @@ fn release_yml() {
 #[test]
 fn records() {
     let good = br#"{"newest":"0.2.0","known":[{"version":"0.1.0","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}]}"#;
-    fuzz(&[good], |bytes| drop(serde_json::from_slice::<Record>(bytes)));
+    fuzz(&[good], |bytes| drop(json::from_slice::<Record>(bytes)));
+}
+
+/// Our reader of JSON takes what serde_json takes, for the same, and nothing else.
+#[test]
+fn json_as_serde_json_reads_it() {
+    let golden = include_bytes!("../fixtures/handover/1.json");
+    let odd = r#"[1e5,-0,-0.5E-3,18446744073709551616,"\ud83d\ude00\u00e9\né",{"a":{"a":null}},true,[],{}, ""]"#;
+    fuzz(&[golden, MANIFEST, odd.as_bytes(), br#""\u12"#, br#"{"a":1,"a":2}"#], |bytes| {
+        let (ours, theirs) = (json::from_slice::<Value>(bytes), serde_json::from_slice::<Value>(bytes));
+        match (&ours, &theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                assert!(same(ours, theirs), "{ours} is not {theirs}");
+                let written = json::to_string(ours).expect("JSON");
+                assert!(same(&serde_json::from_str(&written).expect("JSON"), ours), "{written}");
+                let text = std::str::from_utf8(bytes).expect("UTF-8");
+                assert_eq!(json::Raw::parse(text).expect("JSON").get(), text.trim_matches([' ', '\n', '\t', '\r']));
+            }
+            (Err(_), Err(_)) => {}
+            _ => panic!("{ours:?} is not {theirs:?}"),
+        }
+    });
+}
+
+/// serde_json's own reading of fractions may be one off in the last place.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(a, b)),
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len() && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+        }
+        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN));
+            (one - other).abs() <= one.abs() * f64::EPSILON
+        }
+        _ => one == other,
+    }
 }

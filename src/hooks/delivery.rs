@@ -5,6 +5,8 @@
 //! place. Nothing here is ever waited for: who is slow lags, and who is overtaken by the ring is told how much he missed.
 //!
 //! Cursors belong to the names of a script and its handlers, so they stay over reloads and over new hosts.
+//!
+//! What answers questions (`decide:POINT`, `check:NAME`, ...) is counted here as well, as a handler that wants to hear of nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,9 +22,9 @@ use crate::wire::catalog;
 use crate::wire::event::{Event, HookFaultKind, Kind};
 
 /// Failures in a row after which a handler is paused.
-const FAILURES: u32 = 10;
+pub const FAILURES: u32 = 10;
 /// For how long.
-pub const PAUSE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_secs(600);
 /// Deaths of the host with an event after which it is given up: the third handler run of it would be the third death.
 const DEATHS: u8 = 2;
 
@@ -167,7 +169,46 @@ impl Deliveries {
             };
             (wants.name.clone(), cursor)
         });
-        self.scripts.insert(script.to_owned(), after.collect());
+        let mut after: BTreeMap<String, Cursor> = after.collect();
+        for (name, cursor) in before.into_iter().filter(|(_, cursor)| cursor.is_of_question()) {
+            after.entry(name).or_insert(cursor);
+        }
+        self.scripts.insert(script.to_owned(), after);
+    }
+
+    /// A script, or a new version of it, answers these questions: the others are forgotten.
+    pub fn keep_questions(&mut self, script: &str, names: &[String]) {
+        if let Some(handlers) = self.scripts.get_mut(script) {
+            handlers.retain(|name, cursor| !cursor.is_of_question() || names.contains(name));
+        }
+    }
+
+    /// A script was asked something and is done with it; returns whether it is not asked that again for a while.
+    ///
+    /// Only what runs over a limit counts towards that, as a failure does in a handler. What it raises and a time-out are told to
+    /// whoever asked: a policy server that is down for a minute must not switch its policy off for ten.
+    pub fn answered(&mut self, script: &str, name: &str, run_ms: u64, error: Option<&HookError>, now: Moment) -> bool {
+        let handlers = self.scripts.entry(script.to_owned()).or_default();
+        let cursor = handlers.entry(name.to_owned()).or_insert_with(|| Cursor::of_question(name));
+        cursor.counters.delivered += 1;
+        cursor.counters.ran(run_ms, error);
+        cursor.probe_after(now);
+        match error.map(|error| error.kind) {
+            Some(kind) if kind.is_over_limit() => cursor.failed(now),
+            // It was ended before it could run over a limit, or it could not: that says nothing.
+            Some(HookFaultKind::Timeout) => false,
+            _ => {
+                cursor.succeeded();
+                false
+            }
+        }
+    }
+
+    /// Whether a script is not asked this for a while.
+    #[must_use]
+    pub fn is_paused(&self, script: &str, name: &str, now: Moment) -> bool {
+        let cursor = self.scripts.get(script).and_then(|handlers| handlers.get(name));
+        cursor.and_then(Cursor::paused_until).is_some_and(|until| until > now)
     }
 
     /// A script is no longer there.
@@ -361,15 +402,37 @@ impl Cursor {
         let waiting = wanted.filter(|event| wants(wants_, script, event)).map(|event| event.seq).collect();
         // What they were is not known any more: all of them count.
         let lost = past.first().saturating_sub(from);
+        let counters = Counters { lost, ..Counters::default() };
+        Self { waiting, unannounced: lost, counters, ..Self::empty(wants_.clone()) }
+    }
+
+    /// Of what answers a question.
+    fn of_question(name: &str) -> Self {
+        Self::empty(Subscription { name: name.to_owned(), types: Vec::new(), service: None, severity: None })
+    }
+
+    fn empty(wants: Subscription) -> Self {
         Self {
-            wants: wants_.clone(),
-            waiting,
+            wants,
+            waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             marks: BTreeMap::new(),
-            unannounced: lost,
+            unannounced: 0,
             failures_in_a_row: 0,
             gate: Gate::Open,
-            counters: Counters { lost, ..Counters::default() },
+            counters: Counters::default(),
+        }
+    }
+
+    /// A handler wants to hear of something.
+    const fn is_of_question(&self) -> bool {
+        self.wants.types.is_empty()
+    }
+
+    /// A pause that is over ends with one try.
+    fn probe_after(&mut self, now: Moment) {
+        if self.paused_until().is_some_and(|until| until <= now) {
+            self.gate = Gate::Probing;
         }
     }
 
@@ -385,13 +448,10 @@ impl Cursor {
 
     /// The event that is next; it stays in its place.
     fn next<'a>(&mut self, script: &str, past: &'a impl Past, end: u64, now: Moment) -> Option<&'a Arc<Event>> {
+        self.probe_after(now);
         let most = match self.gate {
             Gate::Open => MAX_IN_FLIGHT,
-            Gate::Closed { until } if until > now => 0,
-            Gate::Closed { .. } => {
-                self.gate = Gate::Probing;
-                1
-            }
+            Gate::Closed { .. } => 0,
             Gate::Probing => 1,
         };
         while self.in_flight.len() < most {
@@ -414,12 +474,21 @@ impl Cursor {
             (None, None) => return false,
         }
         if done.error.is_none() {
-            self.failures_in_a_row = 0;
-            if self.gate == Gate::Probing {
-                self.gate = Gate::Open;
-            }
+            self.succeeded();
             return false;
         }
+        self.failed(now)
+    }
+
+    fn succeeded(&mut self) {
+        self.failures_in_a_row = 0;
+        if self.gate == Gate::Probing {
+            self.gate = Gate::Open;
+        }
+    }
+
+    /// Returns whether that pauses the handler.
+    fn failed(&mut self, now: Moment) -> bool {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         let is_one_too_many = match self.gate {
             Gate::Open => self.failures_in_a_row >= FAILURES,

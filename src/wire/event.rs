@@ -417,6 +417,14 @@ pub enum HookFaultKind {
     Load,
 }
 
+impl HookFaultKind {
+    /// Whether it was ended for what it used.
+    #[must_use]
+    pub const fn is_over_limit(self) -> bool {
+        matches!(self, Self::Cpu | Self::Memory)
+    }
+}
+
 /// How far an update is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

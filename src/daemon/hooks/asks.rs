@@ -10,8 +10,8 @@ use crate::control::server::Answer;
 use crate::daemon::advice::AskId;
 use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
+use crate::hooks::delivery::FAILURES;
 use crate::hooks::frame::{Ask, HookError, Question, ToHost};
-use crate::hooks::tally::{FAULTS, is_over_limit};
 use crate::value::duration::Human;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Point, Verdict};
@@ -142,13 +142,13 @@ impl Daemon {
         let number = asks.last;
         let deadline_ms = duration::millis(limit);
         let handler = question.handler();
-        let pause = self.hooks.memory.tallies.pause(script, &handler, now.moment);
+        let is_paused = self.hooks.memory.deliveries.is_paused(script, &handler, now.moment);
         let ask = Ask { ask: number, script: script.to_owned(), deadline_ms, question };
         let refusal = if asks.open.len() >= MOST {
             Some(format!("{MOST} questions to scripts are under way"))
-        } else if pause.is_some() {
+        } else if is_paused {
             let way = format!("`section3 hook enable {script}` ends that");
-            Some(format!("{handler} ran over a limit {FAULTS} times in a row and is paused for 10 minutes; {way}"))
+            Some(format!("{handler} ran over a limit {FAILURES} times in a row and is paused for 10 minutes; {way}"))
         } else if matches!(asker, Asker::Decision(..)) && self.hooks.is_coming(script) {
             // At the boot: a service would else be launched past a script that comes a moment later.
             self.hooks.asks.unsent.insert(number, ask);
@@ -215,12 +215,12 @@ impl Daemon {
     /// over a limit everybody is told, whether somebody waited for it or not.
     fn question_ended(&mut self, script: &str, handler: &str, run_ms: Option<u64>, error: Option<&HookError>, now: Now) {
         let Some(run_ms) = run_ms.filter(|_| self.hooks.find(script).is_some()) else { return };
-        let is_paused = self.hooks.memory.tallies.ended(script, handler, run_ms, error, now.moment);
-        let Some(error) = error.filter(|error| is_over_limit(error.kind)) else { return };
+        let is_paused = self.hooks.memory.deliveries.answered(script, handler, run_ms, error, now.moment);
+        let Some(error) = error.filter(|error| error.kind.is_over_limit()) else { return };
         self.script_failed(script, Some(handler.to_owned()), error.clone(), now);
         if is_paused {
             let last = &error.message;
-            let message = format!("it ran over a limit {FAULTS} times in a row and is paused for 10 minutes; last: {last}");
+            let message = format!("it ran over a limit {FAILURES} times in a row and is paused for 10 minutes; last: {last}");
             let (script, handler) = (script.to_owned(), Some(handler.to_owned()));
             let fault = HookFault { script, handler, event_id: None, kind: error.kind, message, traceback: None };
             self.tell_fault(fault, true, None, now);

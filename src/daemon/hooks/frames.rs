@@ -62,7 +62,7 @@ impl Daemon {
         tracing::info!("{} {name} is loaded: {} handlers", script.kind(), loaded.handlers.len());
         script.state = State::Loaded;
         self.hooks.memory.deliveries.subscribe(&name, &loaded.handlers, script.from, &self.ring);
-        self.hooks.memory.tallies.keep(&name, &loaded.questions());
+        self.hooks.memory.deliveries.keep_questions(&name, &loaded.questions());
         script.loaded = Some(loaded);
         self.settle_load(&name, Ok("loaded".to_owned()));
     }

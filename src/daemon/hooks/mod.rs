@@ -31,7 +31,6 @@ use crate::hooks::budget::Budget;
 use crate::hooks::delivery::{Deliveries, Handed, Past};
 use crate::hooks::frame::{Delivery, Done, HookError, ToHost};
 use crate::hooks::quarantine::{Quarantine, Revival};
-use crate::hooks::tally::Tallies;
 use crate::spec::script::SecretSource;
 use crate::value::glob::Glob;
 use crate::value::{Moment, ServiceName};
@@ -67,9 +66,6 @@ pub struct Memory {
     pub revival: Revival,
     /// Who did how much.
     pub budget: Budget,
-    /// How questions were answered.
-    #[serde(default)]
-    pub tallies: Tallies,
     /// Scripts that an operator switched off.
     pub disabled: BTreeSet<String>,
     /// Hosts launched so far.

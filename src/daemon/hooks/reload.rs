@@ -115,7 +115,6 @@ impl Daemon {
                     let memory = &mut self.hooks.memory;
                     memory.deliveries.forget(&name);
                     memory.budget.forget(&name);
-                    memory.tallies.forget(&name);
                     memory.quarantine.release(&name);
                     memory.disabled.remove(&name);
                 }

@@ -58,15 +58,13 @@ impl Daemon {
             (State::Loaded, _) => (ScriptState::Loaded, None),
             (State::Absent | State::Loading, _) => (ScriptState::Loading, None),
         };
-        let memory = &self.hooks.memory;
-        let standings = memory.deliveries.standings(name, &self.ring, self.ring.mono_ms(now.moment)).into_iter();
-        let standings = standings.chain(memory.tallies.standings(name, now.moment));
+        let standings = self.hooks.memory.deliveries.standings(name, &self.ring, self.ring.mono_ms(now.moment));
         ScriptView {
             name: name.to_owned(),
             kind: script.kind().to_owned(),
             state,
             message,
-            handlers: standings.map(|standing| handler_view(&standing, now)).collect(),
+            handlers: standings.into_iter().map(|standing| handler_view(&standing, now)).collect(),
             commands: commands_of(script),
         }
     }
@@ -88,7 +86,6 @@ impl Daemon {
             let was_out = memory.quarantine.has(&name);
             memory.quarantine.release(&name);
             memory.deliveries.resume(&name);
-            memory.tallies.resume(&name);
             if was_disabled {
                 // It was not to hear of what happened meanwhile.
                 memory.deliveries.start_over(&name);

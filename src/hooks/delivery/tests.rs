@@ -339,6 +339,62 @@ fn ten_failures_in_a_row_pause_a_handler_and_one_event_decides_after_it() {
     assert_eq!(seqs(&set.take(1_201_000)), [34, 35]);
 }
 
+/// Asks a script so many times; returns which of them began a pause.
+fn ask(set: &mut Set, times: usize, kind: Option<HookFaultKind>, now: Moment) -> Vec<usize> {
+    let error = kind.map(|kind| HookError { kind, message: format!("{kind:?}"), traceback: None });
+    (1..=times).filter(|_| set.deliveries.answered("s", "decide:stop", 5, error.as_ref(), now)).collect()
+}
+
+#[test]
+fn a_question_that_runs_over_a_limit_ten_times_in_a_row_is_paused_and_nothing_else_is() {
+    use HookFaultKind::{Cpu, Error, Memory, Timeout};
+    for (story, paused) in [
+        (&[(9, Some(Cpu))][..], false),
+        (&[(10, Some(Cpu))], true),
+        (&[(5, Some(Cpu)), (5, Some(Memory))], true),
+        (&[(9, Some(Cpu)), (1, None), (9, Some(Cpu))], false),
+        (&[(9, Some(Cpu)), (1, Some(Error)), (9, Some(Cpu))], false),
+        (&[(9, Some(Cpu)), (9, Some(Timeout)), (1, Some(Cpu))], true),
+        (&[(100, Some(Error)), (100, Some(Timeout))], false),
+    ] {
+        let mut set = Set::new();
+        let pauses: usize = story.iter().map(|(times, kind)| ask(&mut set, *times, *kind, at(0)).len()).sum();
+        let is_paused = set.deliveries.is_paused("s", "decide:stop", at(599_999));
+        assert_eq!((pauses, is_paused), (usize::from(paused), paused), "{story:?}");
+        assert!(!set.deliveries.is_paused("s", "decide:start", at(0)));
+    }
+}
+
+#[test]
+fn the_pause_of_a_question_ends_and_the_next_fault_begins_another() {
+    let mut set = Set::new();
+    let cpu = Some(HookFaultKind::Cpu);
+    assert_eq!(ask(&mut set, 12, cpu, at(0)), [10], "what was under way does not count twice");
+    assert!(
+        set.deliveries.is_paused("s", "decide:stop", at(599_999)) && !set.deliveries.is_paused("s", "decide:stop", at(600_000))
+    );
+    assert_eq!(ask(&mut set, 1, cpu, at(700_000)), [1]);
+    assert!(set.deliveries.is_paused("s", "decide:stop", at(1_299_999)));
+    set.deliveries.resume("s");
+    assert!(!set.deliveries.is_paused("s", "decide:stop", at(700_000)));
+    assert!(ask(&mut set, 9, cpu, at(700_000)).is_empty());
+    // It hears of no event, and holds up no end.
+    set.tell(3);
+    assert!(set.take(700_000).iter().all(|one| one.handler != "decide:stop"));
+    let counted = |set: &Set| {
+        let standings = set.deliveries.standings("s", &set.past, 0);
+        standings.iter().find(|one| one.handler == "decide:stop").map(|one| (one.counters.killed, one.lag))
+    };
+    assert_eq!(counted(&set), Some((22, 0)));
+    // A new version of the script goes on with it, if it answers that still.
+    set.deliveries.subscribe("s", &[subscription("h", &["@all"], None)], 1, &set.past);
+    set.deliveries.keep_questions("s", &["decide:stop".to_owned()]);
+    assert_eq!(counted(&set), Some((22, 0)));
+    set.deliveries.keep_questions("s", &["decide:start".to_owned()]);
+    assert_eq!(counted(&set), None);
+    assert_eq!(set.deliveries.standings("s", &set.past, 0).len(), 1);
+}
+
 #[test]
 fn an_operator_ends_a_pause() {
     let mut set = Set::new();

@@ -1,9 +1,9 @@
 //! The process that runs scripts: `section3 hook-host`, with a socketpair to the supervisor on descriptor 3.
 //!
-//! A thread reads frames and answers pings, a thread writes, every script has a thread of its own with a Lua state and a small
-//! runtime. The main thread is the watchdog: it sleeps while nothing runs, and when Lua runs for more than 2 s of CPU without
-//! waiting it names the script and ends the process, which ends whatever that script was stuck in. The end of the socket is the
-//! end of the process. Never part of the supervisor's own process.
+//! A thread reads frames and answers pings, a thread writes what does not go out at once, every script has a thread of its own
+//! with a Lua state and a small runtime. The main thread is the watchdog: it sleeps while nothing runs, and when Lua runs for more
+//! than 2 s of CPU without waiting it names the script and ends the process, which ends whatever that script was stuck in. The end
+//! of the socket is the end of the process. Never part of the supervisor's own process.
 
 #[cfg(test)]
 mod boxed_tests;
@@ -87,6 +87,7 @@ fn serve(socket: UnixStream) -> u8 {
     line.outbox.send(&FromHost::Hello { version });
     let roster = Arc::new(Roster::default());
     let threads = socket.try_clone().and_then(|outgoing| {
+        line.outbox.open(outgoing.try_clone()?.into());
         let writer = Arc::clone(&line);
         std::thread::Builder::new().name("writer".to_owned()).stack_size(SMALL).spawn(move || writer.outbox.drain(outgoing))?;
         let (reader, roster) = (Arc::clone(&line), Arc::clone(&roster));

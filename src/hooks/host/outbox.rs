@@ -1,8 +1,15 @@
-//! Frames on their way to the supervisor: any thread puts them in, one thread writes them, many with one write.
+//! Frames on their way to the supervisor: any thread puts them in, in one order.
+//!
+//! Whoever puts one in writes it himself where the socket has room, which it has nearly always: to wake a thread for it costs as
+//! much as the write, and then that thread wants a processor while the handler does. What does not fit is left to the writing
+//! thread, many frames with one write.
 
 use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use nix::sys::socket::{MsgFlags, send};
 
 use crate::hooks::frame::{FromHost, frame};
 
@@ -20,14 +27,34 @@ pub struct Outbox {
 struct Queue {
     bytes: Vec<u8>,
     is_writing: bool,
+    socket: Option<OwnedFd>,
+}
+
+impl Queue {
+    /// Writes as much of it as goes without waiting and without overtaking; returns how much that is.
+    fn write_now(&self, bytes: &[u8]) -> usize {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.is_writing && self.bytes.is_empty()) else { return 0 };
+        // The writing thread meets the same error, if it is one that lasts.
+        send(socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).unwrap_or(0)
+    }
 }
 
 impl Outbox {
+    /// The socket that [`Self::drain`] will write to, for all who have something to say.
+    pub fn open(&self, socket: OwnedFd) {
+        self.lock().socket = Some(socket);
+    }
+
     /// Puts in a frame that something under way needs: never refused. `false` where it is too long to travel.
     pub fn send(&self, message: &FromHost) -> bool {
         let Some(bytes) = frame(message) else { return false };
-        self.lock().bytes.extend_from_slice(&bytes);
-        self.changed.notify_all();
+        let mut queue = self.lock();
+        let written = queue.write_now(&bytes);
+        if let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            queue.bytes.extend_from_slice(rest);
+            drop(queue);
+            self.changed.notify_all();
+        }
         true
     }
 
@@ -100,6 +127,30 @@ mod tests {
         let lines: Vec<String> = BufReader::new(theirs).lines().take(1_000).map(Result::unwrap).collect();
         let expected: Vec<String> = (0..1_000).map(|n| format!(r#"{{"pong":{{"number":{n}}}}}"#)).collect();
         assert_eq!(lines, expected);
+    }
+
+    /// What goes out at once, what waits for room, and what comes while the rest is being written.
+    #[test]
+    fn nothing_overtakes_what_waits_for_room() {
+        let outbox = Arc::new(Outbox::default());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        assert!(outbox.send(&FromHost::Pong { number: 0 }));
+        outbox.open(ours.try_clone().unwrap().into());
+        assert!(outbox.send(&FromHost::Pong { number: 1 }), "there is room, and something waits");
+        let writer = Arc::clone(&outbox);
+        thread::spawn(move || writer.drain(ours));
+        let teller = Arc::clone(&outbox);
+        // Far more than a socket holds before anything is read.
+        let telling = thread::spawn(move || (2..50_000).all(|number| teller.send(&FromHost::Pong { number })));
+        let mut lines = BufReader::new(theirs).lines();
+        for number in 0..50_000 {
+            assert_eq!(lines.next().unwrap().unwrap(), format!(r#"{{"pong":{{"number":{number}}}}}"#));
+        }
+        assert!(telling.join().unwrap());
+        // All is written: the next one needs no writing thread.
+        outbox.flush(Duration::from_secs(60));
+        assert_eq!(outbox.lock().write_now(b"x\n"), 2);
+        assert_eq!(lines.next().unwrap().unwrap(), "x");
     }
 
     #[test]

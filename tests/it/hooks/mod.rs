@@ -3,6 +3,7 @@
 mod decisions;
 mod plugin;
 mod reexec;
+mod tls;
 
 use std::fs;
 

@@ -1,6 +1,7 @@
 //! Hooks from the supervisor's side: what its host gets, what becomes of it when the host dies, and what it costs to have none.
 
 mod decisions;
+mod oom;
 mod plugin;
 mod reexec;
 mod tls;

@@ -272,6 +272,12 @@ function driver.ntfy(title, text, is_down)
     headers
 end
 
+-- `Retry-After` is seconds or a date.
+local function seconds_of(value)
+  local date = not tonumber(value) and s3.time.parse(value)
+  return tonumber(value) or date and math.max(date - s3.now(), 0) or nil
+end
+
 -- How long a refused one asks to wait: telegram and discord say it in the body, all in the header.
 local function asked_for(answer)
   local said = s3.json.decode(answer.body)
@@ -279,7 +285,7 @@ local function asked_for(answer)
   if type(said) == "table" then
     wait = tonumber(said.retry_after) or type(said.parameters) == "table" and tonumber(said.parameters.retry_after)
   end
-  wait = wait or tonumber(answer.headers["retry-after"] or "")
+  wait = wait or seconds_of(answer.headers["retry-after"] or "")
   return wait and math.min(wait, LONGEST_ASKED)
 end
 

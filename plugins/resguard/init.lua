@@ -50,6 +50,7 @@ local function act(service, memory, metric, text, now)
     s3.log.warn(("restarting %s: %s %s"):format(service.name, metric, text))
     done, err = s3.services.restart(service.name)
   else
+    s3.log.warn(("sending %s to %s: %s %s"):format(config.signal, service.name, metric, text))
     done, err = s3.services.signal(service.name, config.signal)
   end
   if done then return config.action end
@@ -71,8 +72,8 @@ local function judge(service, usage, memory, now)
       else
         over = over or { since = now }
         memory.over[name] = over
-        -- Told once; what could not be done then is tried again after the cooldown.
-        local is_due = not over.action or (over.action ~= config.action and not rests(memory, now))
+        -- Told once; what could not be done then, or did not help, is tried again after the cooldown.
+        local is_due = not over.action or (config.action ~= "event" and not rests(memory, now))
         if now - over.since >= config["for"] and is_due then
           local text = ("%s, allowed are %s"):format(show(value), show(most))
           over.action = act(service, memory, name, text, now)

@@ -75,6 +75,12 @@ local is_gone = false
 
 local GONE = "the receiver is gone for good (410): nothing more is sent there; `section3 x webhook resume` ends that"
 
+-- `Retry-After` is seconds or a date.
+local function seconds_of(value)
+  local date = not tonumber(value) and s3.time.parse(value)
+  return tonumber(value) or date and math.max(date - s3.now(), 0) or nil
+end
+
 -- One attempt: `taken`, `refused`, `gone` or `later`, why, and how long it asks to be left alone.
 local function attempt(letter)
   local answer, err = s3.http.request {
@@ -91,7 +97,7 @@ local function attempt(letter)
     refused = refused + 1
     return "refused", last_error
   end
-  local asked = tonumber(answer.headers["retry-after"] or "")
+  local asked = seconds_of(answer.headers["retry-after"] or "")
   return "later", last_error, asked and math.min(asked, LONGEST_ASKED)
 end
 

@@ -7,10 +7,12 @@
 
 mod roots;
 
-use std::fmt;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
+use rustls::CertificateError;
 use rustls::crypto::ring;
 
 pub use roots::Roots;
@@ -40,7 +42,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl Error for Fault {}
 
 /// A builder with TLS set up: TLS 1.2 and 1.3 by ring, trust in [`Roots::of_this_system`], HTTP/1.1, our name as user agent,
 /// no redirects, no `Referer`.
@@ -70,9 +72,36 @@ pub fn client_trusting(roots: Roots) -> Result<reqwest::ClientBuilder, Fault> {
         .referer(false))
 }
 
+/// What to do about an error, where it is that nobody we trust has signed a server's certificate: what TLS itself says of it
+/// helps nobody.
+#[must_use]
+pub fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    // What lies in an error of the standard library is not its source.
+    fn below<'a>(&error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.map(|inner| inner as _).or_else(|| error.source())
+    }
+    let unknown = |error: &(dyn Error + 'static)| {
+        matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+    };
+    std::iter::successors(Some(error), below)
+        .any(unknown)
+        .then_some("its certificate is signed by nobody who is trusted; `SSL_CERT_FILE` names a PEM file of others to trust")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_authority_is_told_apart_however_deep_it_lies() {
+        let tls = |what| rustls::Error::InvalidCertificate(what);
+        let deep = io::Error::other(io::Error::other(tls(CertificateError::UnknownIssuer)));
+        assert!(distrust(&deep).is_some_and(|said| said.contains("SSL_CERT_FILE")));
+        assert!(distrust(&tls(CertificateError::UnknownIssuer)).is_some());
+        assert_eq!(distrust(&tls(CertificateError::Expired)), None);
+        assert_eq!(distrust(&io::Error::other("no")), None);
+    }
 
     #[test]
     fn a_client_is_built_without_a_process_wide_provider() {

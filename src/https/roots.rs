@@ -64,9 +64,16 @@ impl Roots {
     }
 }
 
-/// As `sys::words::io`, which is on this floor too.
+/// As `sys::words::io`, which is on this floor too: small at the start, but for an abbreviation.
 fn words(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| Errno::from_raw(number).desc().to_lowercase())
+    let Some(number) = error.raw_os_error() else { return error.to_string() };
+    let text = Errno::from_raw(number).desc();
+    match text.split_at_checked(1) {
+        Some((first, rest)) if rest.starts_with(|second: char| second.is_lowercase() || second == ' ') => {
+            first.to_lowercase() + rest
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +89,15 @@ mod tests {
         for text in ["", "noise", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             fs::write(&file, text).expect("written");
             assert_eq!(roots.add_file(&file), Err("it holds no certificate; allowed is a PEM file".to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_says_keeps_its_abbreviations() {
+        for (number, said) in
+            [(libc::ENOENT, "no such file or directory"), (libc::EIO, "I/O error"), (libc::EISDIR, "is a directory")]
+        {
+            assert_eq!(words(&io::Error::from_raw_os_error(number)), said);
         }
     }
 

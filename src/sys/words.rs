@@ -29,9 +29,11 @@ pub fn fault(payload: &(dyn Any + Send)) -> &str {
 
 fn small(text: &str) -> String {
     let mut letters = text.chars();
-    // An abbreviation such as `RPC failed` keeps its size.
+    // An abbreviation such as `RPC failed` or `I/O error` keeps its size.
     match (letters.next(), letters.next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain([second]).chain(letters).collect(),
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain([second]).chain(letters).collect()
+        }
         _ => text.to_owned(),
     }
 }
@@ -45,6 +47,7 @@ mod tests {
         assert_eq!(io(&Errno::ENOSPC.into()), "no space left on device");
         assert_eq!(io(&io::Error::other("not a regular file")), "not a regular file");
         assert_eq!(small("RPC failed"), "RPC failed");
+        assert_eq!(io(&Errno::EIO.into()), "I/O error");
     }
 
     #[test]

@@ -176,6 +176,9 @@ fn next(url: &Url, response: &Response) -> Result<Url, Fault> {
 
 /// What lies at the bottom of an error, which names no URL.
 fn reason(error: &reqwest::Error) -> String {
+    if let Some(words) = https::distrust(error) {
+        return words.to_owned();
+    }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -7,11 +7,14 @@
 //! - `ignore SIG`: from now on only reports it (`TERM`, `INT` and `QUIT` end it otherwise, all others never do)
 //! - `spawn NAME`: starts another one in the same group; `daemonize NAME`: starts one that is forked twice and has a session of its own
 //! - `notify TEXT`: sends it to its `NOTIFY_SOCKET`, `notify-at SOCKET TEXT` to another one; `|` stands for a line end
+//! - `grow N`: takes N bytes of memory and keeps them; `open N`: opens N descriptors more, `shut` closes them; `burn`: uses a whole CPU
+//!   from now on
 //! - `newline N`: writes a newline on descriptor N
 //!
 //! It ends when the test does.
 
 use std::env;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
@@ -32,6 +35,8 @@ struct Child {
     name: String,
     /// Its own children; nobody waits for them.
     others: Vec<process::Child>,
+    memory: Vec<Vec<u8>>,
+    files: Vec<File>,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +57,8 @@ fn main() -> ExitCode {
     all.thread_block().expect("signals blocked");
     let signals = SignalFd::new(&all).expect("a signal descriptor");
     let test = UnixStream::connect(&socket).expect("the test's socket");
-    let mut child = Child { socket, test, ignored: Vec::new(), printed: 0, name, others: Vec::new() };
+    let mut child =
+        Child { socket, test, ignored: Vec::new(), printed: 0, name, others: Vec::new(), memory: Vec::new(), files: Vec::new() };
     child.say(&format!("started {}", child.name));
 
     let mut orders = Vec::new();
@@ -118,6 +124,18 @@ impl Child {
             "notify" => notify(&env::var("NOTIFY_SOCKET").expect("NOTIFY_SOCKET"), what),
             "notify-at" => what.split_once(' ').map(|(name, text)| notify(name, text)).expect("a socket and a text"),
             "newline" => std::fs::write(format!("/proc/self/fd/{what}"), "\n").expect("an open descriptor"),
+            // Not zeroes: those would take no memory before they are written to.
+            "grow" => self.memory.push(vec![1; what.parse().expect("a number")]),
+            "open" => {
+                let count: usize = what.parse().expect("a number");
+                self.files.extend((0..count).map(|_| File::open("/dev/null").expect("one descriptor more")));
+            }
+            "shut" => self.files.clear(),
+            "burn" => drop(std::thread::spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            })),
             "spawn" => self.others.push(self.command(what).spawn().expect("another child")),
             "daemonize" => drop(self.command(what).arg("--between").status().expect("another child")),
             other => panic!("unknown order `{other}`"),

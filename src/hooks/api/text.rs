@@ -7,6 +7,7 @@ use mlua::{Lua, Table};
 use super::Shared;
 use super::define::{fallible, plain};
 use super::fault::fault;
+use super::world::date;
 use crate::value::duration::Human;
 
 /// The last second of the year 9999: what RFC 3339 can write.
@@ -37,9 +38,11 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     })?;
     fallible(lua, s3, "time.parse", |_, args| {
         let text = args.text(0);
-        let seconds = with_zone(text.trim());
-        Ok(seconds
-            .ok_or_else(|| fault("invalid", format!("`{text}` is no time; allowed is RFC 3339 such as 2026-01-31T23:59:59Z"))))
+        let seconds = with_zone(text.trim()).or_else(|| since_1970(date(text.trim())?));
+        Ok(seconds.ok_or_else(|| {
+            let allowed = "RFC 3339 such as 2026-01-31T23:59:59Z, or as in headers of HTTP: Sat, 31 Jan 2026 23:59:59 GMT";
+            fault("invalid", format!("`{text}` is no time; allowed is {allowed}"))
+        }))
     })
 }
 
@@ -108,12 +111,13 @@ fn day_of_year(date: &str) -> u32 {
     before[(month.clamp(1, 12) - 1) as usize] + day + u32::from(leap && month > 2)
 }
 
+fn since_1970(at: SystemTime) -> Option<f64> {
+    at.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
+}
+
 /// RFC 3339 with `Z` or an offset, as seconds.
 fn with_zone(text: &str) -> Option<f64> {
-    let seconds = |text: &str| {
-        let at = humantime::parse_rfc3339(text).ok()?;
-        at.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
-    };
+    let seconds = |text: &str| since_1970(humantime::parse_rfc3339(text).ok()?);
     if text.ends_with('Z') {
         return seconds(text);
     }
@@ -176,12 +180,21 @@ mod tests {
             ("time.parse('1970-01-01T00:01:00Z')", "60.0"),
             ("time.parse('1970-01-01T01:01:00+01:00')", "60.0"),
             ("time.parse('1970-01-01T00:00:00.5-00:01')", "60.5"),
+            ("time.parse('Sun, 06 Nov 1994 08:49:37 GMT')", "784111777.0"),
         ] {
             assert_eq!(eval::<String>(&format!("return tostring(s3.{call})")), result, "{call}");
         }
-        for bad in
-            ["", "yesterday", "2026-01-01", "1970-01-01T00:00:00+1:00", "1970-01-01T00:00:00+99:00", "1970-01-01T00:00:00ä1:00"]
-        {
+        for bad in [
+            "",
+            "yesterday",
+            "2026-01-01",
+            "1970-01-01T00:00:00+1:00",
+            "1970-01-01T00:00:00+99:00",
+            "1970-01-01T00:00:00ä1:00",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Thu, 01 Jan 1969 00:00:00 GMT",
+        ] {
             assert!(
                 eval::<bool>(&format!("local t, err = s3.time.parse('{bad}') return t == nil and err.code == 'invalid'")),
                 "{bad}"

@@ -208,7 +208,7 @@ pub static FUNCTIONS: [Function; 62] = [
         "string",
         "A time (now without one) as RFC 3339 in UTC, or by `%Y-%m-%d %H:%M:%S` and their like (also `%j %F %T %s %L %%`)",
     ),
-    fallible("time.parse", &[arg("text", Kind::Text)], "number", "RFC 3339 to seconds since 1970"),
+    fallible("time.parse", &[arg("text", Kind::Text)], "number", "RFC 3339, or a date of an HTTP header, to seconds since 1970"),
     waiting("fs.list", &[PATH, opt("glob", Kind::Text)], "section3.File[]", "", "What is in a folder, newest first"),
     waiting("fs.stat", &[PATH], "section3.File", "", "One file or folder"),
     waiting("fs.read", &[PATH, opt("max", Kind::Size)], "string", "", "A file, at most 1 MiB or what is said, up to 8M"),

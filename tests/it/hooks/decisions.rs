@@ -9,7 +9,7 @@ use crate::support::Daemon;
 use crate::support::events::Events;
 
 #[track_caller]
-fn decision(events: &mut Events, service: &str, point: &str) -> Value {
+pub fn decision(events: &mut Events, service: &str, point: &str) -> Value {
     let is_it = |event: &Value| event["type"] == "decision" && event["service"] == service && event["data"]["point"] == point;
     events.until_that(&format!("the decision {point} of {service}"), is_it)["data"].clone()
 }
@@ -28,7 +28,7 @@ fn when(event: &Value) -> u64 {
 }
 
 /// A service that is there since the boot, and the hook that it lets advise, ready to be asked.
-fn asked_by(service: &str, name: &str, text: &str) -> Daemon {
+pub fn asked_by(service: &str, name: &str, text: &str) -> Daemon {
     let daemon = with_hooks(&format!("web: {{command: @web, decisions: [{name}], {service}}}"), &[(name, text)]);
     loaded(&daemon, name);
     daemon

@@ -1,8 +1,10 @@
 //! Hooks from the supervisor's side: what its host gets, what becomes of it when the host dies, and what it costs to have none.
 
 mod decisions;
+mod oom;
 mod plugin;
 mod reexec;
+mod tls;
 
 use std::fs;
 

@@ -9,6 +9,7 @@ pub mod port;
 pub mod process;
 pub mod receiver;
 pub mod stage;
+pub mod tls;
 
 pub use daemon::{Daemon, Launch};
 pub use home::Home;

@@ -8,3 +8,4 @@ mod page;
 mod refused;
 mod server;
 mod stand;
+mod tls;

@@ -32,7 +32,8 @@ pub fn sha256(path: &Path) -> String {
     runs(&["sha256sum", &shown(path)]).split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn shown(path: &Path) -> String {
+/// A path as text.
+pub fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

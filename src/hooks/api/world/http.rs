@@ -189,10 +189,11 @@ fn told(whom: &str, error: &reqwest::Error) -> IoFault {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    let what = match cause.downcast_ref::<std::io::Error>() {
-        Some(error) => words::io(error),
-        None if error.source().is_none() => "the request cannot be made".to_owned(),
-        None => cause.to_string(),
+    let what = match (https::distrust(error), cause.downcast_ref::<std::io::Error>()) {
+        (Some(words), _) => words.to_owned(),
+        (None, Some(error)) => words::io(error),
+        (None, None) if error.source().is_none() => "the request cannot be made".to_owned(),
+        (None, None) => cause.to_string(),
     };
     let (code, begin) = if error.is_connect() {
         ("connect", "cannot reach")

@@ -15,7 +15,7 @@ use crate::hooks::script::{ExecRequest, ExecResult, FileChange, HttpRequest, Htt
 use crate::spec::script::SecretSource;
 use crate::sys::words;
 
-pub use retry_after::retry_after;
+pub use retry_after::{date, retry_after};
 
 use files::Roots;
 use http::Web;

@@ -17,8 +17,9 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(CAP))
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`; the two older forms are not sent any more.
-fn date(text: &str) -> Option<SystemTime> {
+/// A date of a header: `Sun, 06 Nov 1994 08:49:37 GMT`. The two older forms are not sent any more.
+#[must_use]
+pub fn date(text: &str) -> Option<SystemTime> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let rest = text.split_once(", ")?.1.strip_suffix(" GMT")?;
     let mut parts = rest.splitn(4, ' ');

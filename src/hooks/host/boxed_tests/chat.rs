@@ -272,6 +272,7 @@ fn a_wait_that_is_asked_for_is_obeyed() {
         (TELEGRAM, None, "{\"ok\":false,\"parameters\":{\"retry_after\":77}}", 77_000),
         (DISCORD, Some(("retry-after", "5")), "{\"message\":\"slow down\",\"retry_after\":64.5,\"global\":false}", 64_500),
         (SLACK, Some(("retry-after", "30")), "rate_limited", 30_000),
+        (NTFY, Some(("retry-after", "soon")), "", 500),
         (NTFY, None, "{\"code\":42901,\"http\":429}", 500),
     ] {
         scene(async |dir| {
@@ -282,6 +283,22 @@ fn a_wait_that_is_asked_for_is_obeyed() {
             pass(600).await;
             let times: Vec<_> = play.sent().iter().map(|(at, _)| *at).collect();
             assert!(times.len() == 2 && (wait..wait + 1000).contains(&(times[1] - times[0])), "{settings}: {times:?}");
+        });
+    }
+}
+
+#[test]
+fn a_wait_may_be_asked_for_as_a_date() {
+    // The first second of 2026 is when the scene begins; nobody is waited for longer than an hour.
+    for (value, second_at) in [("Thu, 01 Jan 2026 00:05:00 GMT", 300_000), ("Sat, 03 Jan 2026 00:00:00 GMT", 3_600_000)] {
+        scene(async |dir| {
+            let header = Some(("retry-after", value));
+            let answers: Answerer = Box::new(move |number, _| reply(if number == 0 { 429 } else { 200 }, header, ""));
+            let play = load(SLACK, dir, answers);
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(7200).await;
+            let times: Vec<_> = play.sent().iter().map(|(at, _)| *at).collect();
+            assert!(times.len() == 2 && (second_at - 1000..second_at + 60_000).contains(&times[1]), "{value}: {times:?}");
         });
     }
 }

@@ -124,6 +124,32 @@ fn retry_after_is_obeyed_and_what_is_refused_is_not_tried_again() {
     });
 }
 
+/// As it stands in RFC 9110 section 10.2.3: a date is as good as seconds; what is neither, or past, asks for nothing.
+#[test]
+fn retry_after_may_be_a_date() {
+    for (value, least, most) in [
+        ("Thu, 01 Jan 2026 00:02:00 GMT", 119_000, 121_000),
+        ("Fri, 02 Jan 2026 00:00:00 GMT", 3_599_000, 3_601_000),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 0, 1_100),
+        ("Thu, 01 Jan 2026", 0, 1_100),
+        ("nan", 0, 1_100),
+    ] {
+        scene(async |dir| {
+            let answers: Answerer =
+                Box::new(
+                    move |number, _| {
+                        if number == 0 { reply(503, Some(("retry-after", value)), "") } else { reply(200, None, "") }
+                    },
+                );
+            let play = load("", dir, answers);
+            play.event("send", "crash", "a", json!({"code": 1}));
+            pass(7200).await;
+            let times: Vec<_> = play.sent().iter().map(|(at, _)| *at).collect();
+            assert!(times.len() == 2 && (least..most).contains(&(times[1] - times[0])), "{value}: {times:?}");
+        });
+    }
+}
+
 #[test]
 fn a_receiver_that_is_gone_is_left_alone_until_it_is_loaded_anew() {
     scene(async |dir| {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::value::json;
 use crate::value::json::Raw;
@@ -19,6 +20,9 @@ use crate::wire::event::{HookFaultKind, Severity};
 
 /// The longest frame: an answer with 1,000 lines of a log, or an upload of a plugin's configuration, with room to spare.
 pub const MAX_FRAME: usize = 1 << 20;
+
+/// How long a host whose supervisor is gone may write what its scripts keep (`kv`). The next supervisor waits for it.
+pub const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// Events of one handler that are on their way; the rest waits in the ring.
 pub const MAX_IN_FLIGHT: usize = 64;

@@ -67,6 +67,35 @@ pub struct Script {
     pub effects: Rc<dyn Effects>,
     /// How far it is; the runtime changes it once.
     pub phase: Cell<Phase>,
+    /// What of its `kv` is on its way to the disk.
+    pub keeping: Keeping,
+}
+
+/// Whether everything that a script wants to keep is kept.
+#[derive(Debug, Default)]
+pub struct Keeping {
+    is_writing: Cell<bool>,
+    written: tokio::sync::Notify,
+}
+
+impl Keeping {
+    /// Something changed that is not written yet.
+    pub fn begin(&self) {
+        self.is_writing.set(true);
+    }
+
+    /// All of it is written, or cannot be.
+    pub fn end(&self) {
+        self.is_writing.set(false);
+        self.written.notify_one();
+    }
+
+    /// Waits until nothing is on its way.
+    pub async fn is_over(&self) {
+        while self.is_writing.get() {
+            self.written.notified().await;
+        }
+    }
 }
 
 /// Everything a script does to the world, or learns from it. The real one and the recorder of `hook test` differ here only.

@@ -79,17 +79,52 @@ fn what_a_server_says() {
 }
 
 #[test]
-fn three_redirects_are_followed() {
-    let url = server(|stream, path| {
-        let _ = match path.len() {
-            8.. => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+fn three_redirects_are_followed_and_a_fourth_is_not() {
+    for (redirects, is_followed) in [(3, true), (4, false)] {
+        let url = redirected(redirects);
+        assert_eq!(get(&url, Size::Exactly(5), PATIENT).is_ok_and(|bytes| bytes == b"hello"), is_followed, "{redirects}");
+    }
+}
+
+/// A server that answers after so many redirects.
+fn redirected(redirects: usize) -> Url {
+    server(move |stream, path| {
+        let _ = match path.len() - "/file".len() {
+            done if done >= redirects => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
             _ => write!(
                 stream,
                 "HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\nConnection: close\r\nLocation: {path}x\r\n\r\n"
             ),
         };
+    })
+}
+
+#[test]
+fn what_is_asked_for_is_the_file_itself() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().expect("an address"))).expect("a URL");
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+            head.push(byte[0]);
+        }
+        String::from_utf8_lossy(&head).to_lowercase()
     });
-    assert_eq!(get(&url, Size::Exactly(5), PATIENT).ok().as_deref(), Some(&b"hello"[..]));
+    assert!(get(&url, Size::AtMost(5), PATIENT).is_err());
+    let head = asked.join().expect("a head");
+    assert!(head.contains("\r\naccept-encoding: identity\r\n"), "{head}");
+}
+
+/// Whatever comes between the URL that was checked and the request: nothing of a server elsewhere is asked for in the clear.
+#[test]
+fn a_client_for_another_host_speaks_https_only() {
+    let url = server(|stream, _| drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")));
+    let elsewhere = Url::parse("https://example.org/").expect("a URL");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let fetcher = Fetcher::new(&elsewhere, PATIENT).expect("a client");
+    assert!(runtime.block_on(fetcher.bytes(&url, 5)).is_err_and(|fault| fault.message.contains("cannot get")));
 }
 
 #[test]

@@ -190,6 +190,7 @@ mod tests {
             ("section3\",\"ver", "\\u001b[2J\",\"ver", "`product`: a name is"),
             ("2026-01-01T00:00:00Z", "2026-01-01", "`published`: a time is"),
             ("2026-07-01T00:00:00Z", "2026-07-01T00:00:00+02", "`expires`: a time is"),
+            ("2026-07-01T00:00:00Z", "2026-07-01T00:00:00.5Z", "`expires`: a time is"),
             ("2026-07-01", "2026-01-01", "`expires` is not after"),
             ("4200000", "0", "`targets.linux-amd64.size` is 0"),
             ("4200000", "-1", "expected a whole number from 0 on"),

@@ -218,6 +218,9 @@ mod tests {
         for bytes in [&b""[..], b"\n\n\n\n", b"\xff", &[b'a'; 5000], format!("{GOOD}more\n").as_bytes()] {
             assert!(matches!(Signature::parse(bytes), Err(Flaw::Unreadable)));
         }
+        let long = GOOD.replacen("untrusted comment: ", &format!("untrusted comment: {}", "x".repeat(4096)), 1);
+        assert_ne!(long, GOOD);
+        assert!(matches!(Signature::parse(long.as_bytes()), Err(Flaw::Unreadable)));
         let short = "untrusted comment: a\nRUQ=\ntrusted comment: b\nAAAA\n";
         assert!(matches!(Signature::parse(short.as_bytes()), Err(Flaw::Unreadable)));
     }

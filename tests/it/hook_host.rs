@@ -343,6 +343,54 @@ fn bye_lets_runs_end_and_the_end_of_the_socket_does_not() {
     assert_eq!(host.ended().code(), Some(0));
 }
 
+/// Changes more, and more often, than one write takes up.
+const KEEPS: &str = "s3.on('crash', function()
+  for n = 1, 50 do s3.kv.set('k' .. n % 15, ('x'):rep(4000)) s3.kv.incr('n') s3.sleep(0) end
+end)";
+
+fn kept(dir: &std::path::Path, script: &str) -> Value {
+    let text = fs::read(dir.join(format!("state/{script}.kv.json"))).expect("what it keeps");
+    serde_json::from_slice::<Value>(&text).expect("JSON")["entries"]["n"]["value"].clone()
+}
+
+#[test]
+fn what_a_script_keeps_is_on_the_disk_when_its_host_has_ended() {
+    for is_told in [true, false] {
+        let mut host = Host::new();
+        fs::create_dir(host.dir.path().join("state")).expect("a folder");
+        host.with("a", KEEPS);
+        host.crash(1, "a", "web");
+        assert_eq!(host.done(1)["error"], Value::Null);
+        if is_told {
+            host.send(&json!({"bye": {"budget_ms": 60_000}}));
+        } else {
+            host.frames.get_mut().shutdown(std::net::Shutdown::Write).expect("our end");
+        }
+        while host.frame().is_some() {}
+        assert_eq!(host.process.wait().expect("its end").code(), Some(0));
+        assert_eq!(kept(host.dir.path(), "a"), 50, "told: {is_told}");
+    }
+}
+
+#[test]
+fn a_new_version_goes_on_with_what_the_old_one_kept_last() {
+    let mut host = Host::new();
+    fs::create_dir(host.dir.path().join("state")).expect("a folder");
+    host.with("a", "s3.on('crash', function() s3.services.get('web') s3.kv.incr('n') end)");
+    host.crash(1, "a", "web");
+    let call = host.until("call", |_| true);
+    // It is read here, before the old version is done.
+    host.load("a", 2, "s3.kv.get('n') s3.on('crash', function() s3.kv.incr('n') end)");
+    host.until("loaded", |loaded| loaded["generation"] == 2);
+    host.send(&json!({"answer": {"call": call["call"], "result": {"Ok": {"name": "web"}}}}));
+    assert_eq!(host.done(1)["error"], Value::Null);
+    host.crash(2, "a", "web");
+    assert_eq!(host.done(2)["error"], Value::Null);
+    host.send(&json!({"bye": {"budget_ms": 60_000}}));
+    while host.frame().is_some() {}
+    assert_eq!(kept(host.dir.path(), "a"), 2);
+}
+
 #[test]
 fn who_is_not_our_supervisor_is_not_served() {
     let alone = Command::new(env!("CARGO_BIN_EXE_section3")).arg("hook-host").output().expect("a process");

@@ -259,7 +259,7 @@ impl Daemon {
             Err(error) => tracing::error!("cannot read what was known of hooks, they are off until a reload: {error}"),
         }
         // The host of the program before, if it did not end with its descriptor yet, and whatever it has started.
-        self.end_leftovers_of_hosts();
+        self.await_predecessor(now);
         self.look_after_hooks(now);
 
         let (from, to) = (state.from, VERSION.to_owned());

@@ -20,7 +20,7 @@ use crate::daemon::inbox::Letter;
 use crate::daemon::recipe::resource_number;
 use crate::daemon::task::Task;
 use crate::hooks::delivery::{Blame, Died};
-use crate::hooks::frame::{Hello, Load, ToHost};
+use crate::hooks::frame::{Hello, LAST_WRITES, Load, ToHost};
 use crate::hooks::quarantine::{Pulse, Sign};
 use crate::spec::Resource;
 use crate::sys::child::Limit;
@@ -190,8 +190,10 @@ impl Hooks {
 impl Daemon {
     /// Launches, pings, buries.
     pub(super) fn look_after_host(&mut self, now: Now) {
+        self.look_for_predecessor(now);
         let wanted = self.hooks.is_wanted();
         match &mut self.hooks.host {
+            Host::Down if self.hooks.predecessor.is_some() => {}
             Host::Down if wanted => self.launch_host(now),
             Host::Waiting { until } if wanted && *until <= now.moment => self.launch_host(now),
             Host::Waiting { .. } if !wanted => self.hooks.host = Host::Down,
@@ -211,6 +213,25 @@ impl Daemon {
                 Stage::Ended { until, .. } if until <= now.moment || up.has_closed => self.bury_host(now),
                 Stage::Leaving { .. } | Stage::Ended { .. } => {}
             },
+        }
+    }
+
+    /// The host of the program before ends by itself, once what its scripts keep is on the disk. No other reads it before.
+    pub(in crate::daemon) fn await_predecessor(&mut self, now: Now) {
+        let until = now.moment + LAST_WRITES + super::LAST_GRACE;
+        self.hooks.predecessor = self.hooks.predecessor.map(|(pid, _)| (pid, until));
+        match self.hooks.predecessor {
+            Some(_) => self.look_for_predecessor(now),
+            None => self.end_leftovers_of_hosts(),
+        }
+    }
+
+    fn look_for_predecessor(&mut self, now: Now) {
+        let Some((pid, until)) = self.hooks.predecessor else { return };
+        let is_there = process::stat(pid).is_some_and(|left| !left.is_zombie && left.parent == std::process::id().cast_signed());
+        if !is_there || until <= now.moment {
+            self.hooks.predecessor = None;
+            self.end_leftovers_of_hosts();
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Hooks {
     scripts: Vec<Script>,
     secrets: BTreeMap<String, SecretSource>,
     host: Host,
+    /// The host of the program before, and until when it may write down what its scripts keep.
+    predecessor: Option<(i32, Moment)>,
     asks: Asks,
     /// The shutdown began.
     closing: Option<Closing>,
@@ -89,7 +91,15 @@ impl Hooks {
     /// The scripts of a boot: they hear everything since event `from`.
     #[must_use]
     pub fn new(catalogue: Catalogue, secrets: BTreeMap<String, SecretSource>, from: u64, memory: Memory) -> Self {
-        let mut hooks = Self { scripts: Vec::new(), secrets, host: Host::Down, asks: Asks::default(), closing: None, memory };
+        let mut hooks = Self {
+            scripts: Vec::new(),
+            secrets,
+            host: Host::Down,
+            predecessor: None,
+            asks: Asks::default(),
+            closing: None,
+            memory,
+        };
         for (name, body, print) in catalogue.scripts {
             hooks.scripts.push(hooks.script(name, body, print, from));
         }
@@ -113,7 +123,7 @@ impl Hooks {
             .closing
             .filter(|_| self.is_up())
             .map(|closing| if closing.is_said { closing.until + host::LAST_FRAMES } else { closing.until });
-        [host, closing, self.asks.deadline()].into_iter().flatten().min()
+        [host, closing, self.asks.deadline(), self.predecessor.map(|(_, until)| until)].into_iter().flatten().min()
     }
 
     /// Whether there is nothing of it that would hold up the end of the supervisor: not even a host that SIGKILL does not end.
@@ -172,10 +182,10 @@ impl Hooks {
         self.is_up() && self.find(name).is_some_and(|script| script.loaded.is_some())
     }
 
-    /// Whether a script is being loaded for the first time by the host that runs.
+    /// Whether a script is being loaded for the first time by the host that runs, or by one that is about to.
     fn is_coming(&self, name: &str) -> bool {
         let is_new = |script: &Script| script.loaded.is_none() && matches!(script.state, State::Absent | State::Loading);
-        self.is_up() && self.may_run(name) && self.find(name).is_some_and(is_new)
+        (self.is_up() || self.predecessor.is_some()) && self.may_run(name) && self.find(name).is_some_and(is_new)
     }
 
     /// Why nobody can ask this script; `None` where one can.

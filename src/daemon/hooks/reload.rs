@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::host::Host;
 use super::scripts::{Catalogue, Print, Script, State};
 use super::{Hooks, Memory, stderr};
 use crate::daemon::event_loop::Daemon;
@@ -11,6 +12,7 @@ use crate::hooks::delivery::{Blame, Past};
 use crate::hooks::frame::{Body, ToHost};
 use crate::spec::script::SecretSource;
 use crate::supervision::Ticket;
+use crate::value::Moment;
 use crate::wire::{Change, ReloadResult};
 
 /// [`Hooks`], written down.
@@ -20,6 +22,9 @@ pub struct HooksRest {
     secrets: BTreeMap<String, SecretSource>,
     /// Name, body, files, the event from which it hears, and who waits for it to be loaded.
     scripts: Vec<(String, Body, Print, u64, Option<Ticket>)>,
+    /// The process of the host, which ends with its descriptor.
+    #[serde(default)]
+    host: Option<i32>,
 }
 
 impl Hooks {
@@ -40,7 +45,11 @@ impl Hooks {
             let Script { name, body, print, from, ticket, .. } = script;
             (name.clone(), body.clone(), print.clone(), *from, *ticket)
         });
-        HooksRest { memory, secrets: self.secrets.clone(), scripts: scripts.collect() }
+        let host = match &self.host {
+            Host::Up(up) => Some(up.pid),
+            Host::Down | Host::Waiting { .. } => self.predecessor.map(|(pid, _)| pid),
+        };
+        HooksRest { memory, secrets: self.secrets.clone(), scripts: scripts.collect(), host }
     }
 
     /// What an earlier image of the program handed over.
@@ -51,6 +60,7 @@ impl Hooks {
             let script = hooks.script(name, body, print, from);
             hooks.scripts.push(Script { ticket, ..script });
         }
+        hooks.predecessor = rest.host.map(|pid| (pid, Moment::default()));
         hooks
     }
 

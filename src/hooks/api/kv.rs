@@ -37,6 +37,8 @@ struct Store {
     changed: bool,
     /// Whether a write is under way.
     writing: bool,
+    /// Whether it was read after the version of the script before this one had written its last.
+    is_latest: bool,
 }
 
 /// One value.
@@ -58,6 +60,14 @@ struct Kept {
 impl Store {
     /// What an earlier host kept. A file that is not ours is told and left until the first change.
     fn open(script: Rc<Script>) -> Self {
+        let mut store = Self { script, entries: BTreeMap::new(), bytes: 0, changed: false, writing: false, is_latest: false };
+        store.read();
+        store
+    }
+
+    fn read(&mut self) {
+        let Self { script, .. } = self;
+        self.is_latest = may_wait(script).is_ok();
         let path = files::kept(&script.state_dir);
         let mut entries = BTreeMap::new();
         match std::fs::read(&path).map(|bytes| json::from_slice::<Kept>(&bytes)) {
@@ -68,8 +78,19 @@ impl Store {
             }
             Err(_) => {} // Nothing was kept yet.
         }
-        let bytes = entries.iter().map(|(key, entry)| size(key, &entry.value)).sum();
-        Self { script, entries, bytes, changed: false, writing: false }
+        self.bytes = entries.iter().map(|(key, entry)| size(key, &entry.value)).sum();
+        self.entries = entries;
+    }
+
+    /// The store as it is now. A version that was loaded while the one before it went on has read too early.
+    fn latest(store: &Rc<RefCell<Self>>) -> &Rc<RefCell<Self>> {
+        {
+            let mut store = store.borrow_mut();
+            if !store.is_latest && may_wait(&store.script).is_ok() {
+                store.read();
+            }
+        }
+        store
     }
 
     fn now_ms(&self) -> u64 {
@@ -139,6 +160,7 @@ fn write(store: &Rc<RefCell<Store>>) {
             return;
         }
         store.writing = true;
+        store.script.keeping.begin();
         store.script.clone()
     };
     let store = Rc::clone(store);
@@ -148,6 +170,7 @@ fn write(store: &Rc<RefCell<Store>>) {
                 let mut store = store.borrow_mut();
                 if !store.changed {
                     store.writing = false;
+                    script.keeping.end();
                     return;
                 }
                 store.changed = false;
@@ -165,7 +188,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     let script = Rc::clone(&shared.script);
     let store = Rc::new(RefCell::new(Store::open(Rc::clone(&script))));
     let kept = Rc::clone(&store);
-    plain(lua, s3, "kv.get", move |lua, args| match kept.borrow().get(&args.text(0)) {
+    plain(lua, s3, "kv.get", move |lua, args| match Store::latest(&kept).borrow().get(&args.text(0)) {
         Some(value) => from_json(lua, value),
         None => Ok(args.value(1).clone()),
     })?;
@@ -184,7 +207,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
             .options(2)
             .duration("ttl")
             .map(|ttl: Duration| kept.borrow().now_ms().saturating_add(crate::value::duration::millis(ttl)));
-        let done = kept.borrow_mut().set(key, value, until);
+        let done = Store::latest(&kept).borrow_mut().set(key, value, until);
         if done.is_ok() {
             write(&kept);
         }
@@ -196,7 +219,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
         let key = args.text(0);
         let by = args.number(1).unwrap_or(1.0);
         let (old, until) = {
-            let store = kept.borrow();
+            let store = Store::latest(&kept).borrow();
             let old = store.get(&key).cloned();
             let until = old.as_ref().and_then(|_| store.entries.get(&key)).and_then(|entry| entry.until_ms);
             (old, until)
@@ -219,7 +242,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     let (kept, own) = (Rc::clone(&store), Rc::clone(&script));
     plain(lua, s3, "kv.delete", move |lua, args| {
         may_wait(&own).map_err(|why| args.misuse(lua, why))?;
-        let was_there = kept.borrow_mut().delete(&args.text(0));
+        let was_there = Store::latest(&kept).borrow_mut().delete(&args.text(0));
         if was_there {
             write(&kept);
         }
@@ -227,7 +250,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
     })?;
     plain(lua, s3, "kv.keys", move |_, args| {
         let prefix = args.text(0);
-        let store = store.borrow();
+        let store = Store::latest(&store).borrow();
         let now = store.now_ms();
         let there = store.entries.iter().filter(|(key, entry)| key.starts_with(&prefix) && entry.is_there(now));
         Ok(there.map(|(key, _)| key.clone()).collect::<Vec<_>>())

@@ -15,7 +15,7 @@ use super::install;
 use super::world::files::Roots;
 use crate::hooks::frame::{CallError, Verb};
 use crate::hooks::script::{
-    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, Script, ScriptKind,
+    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Keeping, Local, Phase, Script, ScriptKind,
 };
 use crate::spec::script::SecretSource;
 use crate::value::json;
@@ -138,6 +138,7 @@ impl Play {
             secrets: [secret("tok"), secret("broken")].into(),
             effects: stage.clone(),
             phase: Cell::new(Phase::Running),
+            keeping: Keeping::default(),
         });
         let lua = Lua::new();
         super::seed(1);

@@ -414,6 +414,12 @@ impl Desk {
         }
     }
 
+    /// Begins nothing more, and waits until what the script keeps is on the disk.
+    pub async fn leave(&self) {
+        self.is_open.set(false);
+        self.script.keeping.is_over().await;
+    }
+
     /// Whether nothing is held back, queued or running but timers.
     #[must_use]
     pub fn is_idle(&self) -> bool {

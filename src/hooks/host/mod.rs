@@ -39,7 +39,7 @@ use line::{Line, Notice};
 use roster::{Errand, Roster};
 use thread::Common;
 
-use super::frame::{Done, FromHost, HookError, MAX_FRAME, ToHost};
+use super::frame::{Done, FromHost, HookError, LAST_WRITES, MAX_FRAME, ToHost};
 use crate::sys::{clock, inherited, process, words};
 use crate::value::duration::Human;
 use crate::value::{Moment, Signal};
@@ -124,7 +124,12 @@ fn watch(line: &Line, roster: &Roster, notices: &Receiver<Notice>) -> u8 {
         };
         match notice {
             Ok(Notice::Busy) => is_watching = true,
-            Ok(Notice::Gone(None)) | Err(RecvTimeoutError::Disconnected) => return 0,
+            Ok(Notice::Gone(None)) => {
+                roster.leave();
+                let limit = clock::monotonic() + LAST_WRITES;
+                bye = Some(bye.map_or(limit, |at| at.min(limit)));
+            }
+            Err(RecvTimeoutError::Disconnected) => return 0,
             Ok(Notice::Gone(Some(reason))) => {
                 eprintln!("error: section3 {WORD}: {reason}");
                 return MISFIT;

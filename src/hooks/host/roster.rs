@@ -25,6 +25,8 @@ pub enum Errand {
     Retire(oneshot::Sender<()>),
     /// The supervisor ends: end.
     Bye,
+    /// The supervisor is gone: end at once, but for what is to be kept.
+    Leave,
 }
 
 /// All scripts.
@@ -101,10 +103,19 @@ impl Roster {
 
     /// The supervisor ends.
     pub fn bye(&self) {
+        self.end(|| Errand::Bye);
+    }
+
+    /// The supervisor is gone.
+    pub fn leave(&self) {
+        self.end(|| Errand::Leave);
+    }
+
+    fn end(&self, errand: impl Fn() -> Errand) {
         let mut inside = self.lock();
         inside.is_ending = true;
         for errands in inside.scripts.values().filter_map(|entry| entry.now.as_ref()) {
-            let _ = errands.send(Errand::Bye);
+            let _ = errands.send(errand());
         }
     }
 

@@ -17,7 +17,7 @@ use super::pulse::Meter;
 use super::source::Folder;
 use crate::hooks::frame::{Ask, CallError, Delivery, Done, FromHost, HookError, Question, Verb};
 use crate::hooks::script::{
-    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, Script, ScriptKind,
+    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Keeping, Local, Phase, Script, ScriptKind,
 };
 use crate::spec::script::{Program, Provides, SecretSource};
 use crate::wire::event::{HookFaultKind, Severity};
@@ -87,6 +87,7 @@ fn script(kind: ScriptKind, record: &Rc<Record>) -> Script {
         secrets: BTreeMap::new(),
         effects: Rc::clone(record) as Rc<dyn Effects>,
         phase: Cell::new(Phase::Loading),
+        keeping: Keeping::default(),
     }
 }
 
@@ -304,7 +305,8 @@ fn a_handler_fails_by_what_it_raises_or_returns() {
         assert!(error.message.starts_with(message) || error.message.contains(message), "{body}: {error:?}");
     }
     let stage = hook("s3.on('crash', function() local function f() return f() + 1 end f() end)");
-    assert_eq!(stage.crashes([1]).error().kind, HookFaultKind::Memory);
+    // Its heap fills within a second, but where it has to share a processor with many others.
+    assert!(matches!(stage.crashes([1]).error().kind, HookFaultKind::Memory | HookFaultKind::Cpu));
     let stage = hook("local function deep() error('x') end\ns3.on('crash', function()\ndeep() end)");
     let traceback = stage.crashes([1]).error().traceback.expect("a traceback");
     assert!(

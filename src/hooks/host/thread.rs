@@ -20,7 +20,7 @@ use super::roster::{Errand, Roster};
 use super::sandbox::cut;
 use crate::hooks::api::world::World;
 use crate::hooks::frame::{Body, FromHost, Hello, HookError, Load, NotLoaded};
-use crate::hooks::script::{Phase, Script, ScriptKind};
+use crate::hooks::script::{Keeping, Phase, Script, ScriptKind};
 use crate::sys::words;
 use crate::wire::event::HookFaultKind;
 
@@ -124,6 +124,7 @@ impl Common {
             version: self.hello.version.clone(),
             secrets: self.hello.secrets.clone(),
             phase: Cell::new(Phase::Loading),
+            keeping: Keeping::default(),
         };
         let line = Arc::clone(&self.line);
         let meter = Meter::new(Arc::clone(pulse), move || line.busy());
@@ -158,10 +159,17 @@ impl Common {
                 Errand::Drop(ask) => desk.drop_ask(ask),
                 Errand::Retire(retired) => {
                     let _ = timeout(GRACE, desk.finish()).await;
+                    // The next version reads what this one kept.
+                    let _ = timeout(GRACE, desk.leave()).await;
                     return Some(retired);
                 }
                 Errand::Bye => {
                     desk.finish().await;
+                    desk.leave().await;
+                    break;
+                }
+                Errand::Leave => {
+                    desk.leave().await;
                     break;
                 }
             }

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use super::recorder::Recorder;
 use super::{Outcome, told, watched};
 use crate::hooks::host::{Content, Meter, Pulse, load};
-use crate::hooks::script::{Effects, Phase, Script, ScriptKind};
+use crate::hooks::script::{Effects, Keeping, Phase, Script, ScriptKind};
 use crate::spec::script::{Plugin, SecretSource};
 use crate::value::version::VERSION;
 
@@ -54,6 +54,7 @@ fn perform(plugin: Plugin, secrets: BTreeMap<String, SecretSource>, pulse: &Arc<
             secrets,
             effects: recorder,
             phase: Cell::new(Phase::Loading),
+            keeping: Keeping::default(),
         };
         let content = Content::of_plugin(plugin);
         match load(script, content, Meter::new(Arc::clone(pulse), || {}), Rc::new(|_| {})) {

@@ -29,7 +29,7 @@ pub use sample::Sample;
 use super::api::world::World;
 use super::frame::{Delivery, Done, FromHost, HookError};
 use super::host::{Content, Meter, Pulse, STUCK, load};
-use super::script::{Phase, Script, ScriptKind};
+use super::script::{Keeping, Phase, Script, ScriptKind};
 use crate::value::Glob;
 use crate::value::duration::Human;
 use crate::wire::catalog::selects;
@@ -202,6 +202,7 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
         secrets: std::collections::BTreeMap::new(),
         effects: Rc::clone(&recorder) as Rc<dyn super::script::Effects>,
         phase: Cell::new(Phase::Loading),
+        keeping: Keeping::default(),
     };
     let book = Rc::new(Book::default());
     let (writer, teller) = (Rc::clone(&book), Rc::clone(&recorder));

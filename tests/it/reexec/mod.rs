@@ -8,8 +8,10 @@ pub mod refused;
 pub mod state;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::support::home::program;
 use crate::support::{Daemon, Home, Launch};
@@ -35,11 +37,15 @@ fn version(version: &str) -> Vec<u8> {
     changed(MARK, version.as_bytes())
 }
 
-/// Puts a program in place as an update does: beside it, then over it.
+/// Puts a program in place as an update does: beside it, then over it. Another process writes it: our own descriptor would for
+/// a moment be one of whatever another test starts meanwhile, and what somebody has open for writing cannot be run.
 fn install(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let beside = path.with_extension("new");
-    fs::write(&beside, bytes).expect("the program");
+    let mut writer =
+        Command::new("sh").args(["-c", "exec cat > \"$0\""]).arg(&beside).stdin(Stdio::piped()).spawn().expect("cat");
+    writer.stdin.take().expect("a pipe").write_all(bytes).expect("the program");
+    assert!(writer.wait().expect("its end").success());
     fs::set_permissions(&beside, PermissionsExt::from_mode(0o755)).expect("chmod");
     fs::rename(beside, path).expect("rename");
 }

@@ -26,7 +26,7 @@ use crate::hooks::api::world::files::Roots;
 use crate::hooks::clock;
 use crate::hooks::frame::{Ask, CallError, Delivery, FromHost, HookError, Question, Verb};
 use crate::hooks::script::{
-    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local, Phase, RequestBody, Script,
+    Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Keeping, Local, Phase, RequestBody, Script,
     ScriptKind,
 };
 use crate::spec::script::SecretSource;
@@ -185,6 +185,7 @@ impl Play {
             secrets: spec.scripts.secrets,
             effects: world.clone(),
             phase: Cell::new(Phase::Loading),
+            keeping: Keeping::default(),
         };
         // What the binary holds, without building it anew for each change.
         let folder = Folder::Disk(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(name));

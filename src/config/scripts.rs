@@ -22,17 +22,16 @@ pub fn read(
     secrets: Option<&Value<'_>>,
     report: &mut Report<'_>,
 ) -> Read {
-    for section in [hooks, plugins].into_iter().flatten() {
-        if !cfg!(feature = "hooks") {
-            report.note(
-                section.key_spot(),
-                "this section3 was built without hooks and plugins; use one that has them".to_owned(),
-                None,
-            );
-        }
-    }
     let mut read = Read::default();
     read.scripts.secrets = secrets.map(|value| secrets::read(value, report)).unwrap_or_default();
+    // What is in them does not matter then, and the program is smaller without what reads it and the plugins that it has.
+    if !cfg!(feature = "hooks") {
+        for section in [hooks, plugins].into_iter().flatten() {
+            let message = "this section3 was built without hooks and plugins; use one that has them";
+            report.note(section.key_spot(), message.to_owned(), None);
+        }
+        return read;
+    }
     let hooks = hooks.map(|value| hooks::read(value, report)).unwrap_or_default();
     let entries = plugins.map(|value| plugin::read(value, report, Some(&read.scripts.secrets))).unwrap_or_default();
     for (hook, _) in hooks {

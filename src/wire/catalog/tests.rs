@@ -256,7 +256,7 @@ fn what_a_selector_selects() {
 
 #[test]
 fn a_custom_event_is_told_by_its_name() {
-    let data: Raw = Raw::parse(&"{\"v\":1}".to_owned()).expect("JSON");
+    let data: Raw = Raw::parse("{\"v\":1}").expect("JSON");
     let told = told(Kind::Custom { name: "deploy".into(), data: data.into() });
     assert_eq!(told["type"], "custom.deploy");
     assert!(std::ptr::eq(event_type("custom.deploy").expect("a type"), &CUSTOM));

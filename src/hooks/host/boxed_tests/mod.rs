@@ -50,9 +50,6 @@ struct World {
     services: RefCell<Value>,
     logged: RefCell<Vec<String>>,
     roots: Roots,
-    /// The plugin was taken away. Its timers go on, as all plays of a scene share one runtime; its store must not: it would write
-    /// over that of the next one.
-    is_over: Cell<bool>,
 }
 
 impl Effects for World {
@@ -80,9 +77,6 @@ impl Effects for World {
         Box::pin(async { Ok(ExecResult::default()) })
     }
     fn change(&self, change: FileChange) -> Local<'_, Result<(), IoFault>> {
-        if self.is_over.get() {
-            return Box::pin(std::future::pending());
-        }
         let done = self.roots.change(&change);
         Box::pin(async move { done })
     }
@@ -148,12 +142,6 @@ impl Drop for Play {
     }
 }
 
-impl Drop for Play {
-    fn drop(&mut self) {
-        self.world.is_over.set(true);
-    }
-}
-
 impl Play {
     /// Loads a plugin with the settings of its entry, as they stand in a config; `dir` keeps its state.
     fn load(name: &'static str, settings: &str, dir: &Path, answerer: Answerer) -> Result<Self, HookError> {
@@ -170,7 +158,6 @@ impl Play {
             services: RefCell::new(json!([])),
             logged: RefCell::default(),
             roots: roots.clone(),
-            is_over: Cell::new(false),
         });
         let script = Script {
             name: name.to_owned(),

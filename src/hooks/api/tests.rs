@@ -152,6 +152,65 @@ fn services() {
 }
 
 #[test]
+fn a_plugin_that_was_granted_nothing_may_do_nothing() {
+    play(Some(&[]), async |play| {
+        for code in [
+            "s3.http.get 'http://h/'",
+            "s3.exec{cmd = {'true'}}",
+            "s3.services.list()",
+            "s3.services.get 'web'",
+            "s3.services.logs 'web'",
+            "s3.services.start 'web'",
+            "s3.services.signal('web', 'HUP')",
+            "s3.secret 'tok'",
+            "s3.env 'HOME'",
+        ] {
+            let said = play.run::<Value>(code).await.expect_err(code);
+            assert!(said.contains("needs the permission"), "{code}: {said}");
+        }
+        assert_eq!(play.told(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_secret_is_not_kept_and_not_told() {
+    play(None, async |play| {
+        let code = "s3.kv.set('k', {s3.secret 'tok'}) s3.emit('x', {k = s3.secret 'tok'}) return tostring(s3.kv.get('k')[1])";
+        assert_eq!(play.run::<String>(code).await.as_deref(), Ok("[secret]"));
+        tokio::task::yield_now().await;
+        assert_eq!(play.told(), [r#"{"emit":{"name":"x","data":{"k":"[secret]"}}}"#]);
+    });
+}
+
+#[test]
+fn what_is_too_much_to_ask_for() {
+    for (code, says) in [
+        ("s3.fs.read('a', '9M')", "at most 8M of a file can be read"),
+        ("s3.kv.set('a', s3.json.null)", "nothing cannot be kept"),
+        ("local t = {} for n = 1, 1001 do t[n] = 'x' end s3.exec{cmd = t}", "has more than 1000 entries"),
+        ("s3.json.array(setmetatable({}, {}))", "this table is read-only or has a metatable"),
+    ] {
+        assert!(fails(code).contains(says), "{code}: {}", fails(code));
+    }
+}
+
+#[test]
+fn what_is_no_use_is_not_tried_again_and_no_wait_is_longer_than_an_hour() {
+    play(None, async |play| {
+        play.stage.answers.borrow_mut().push_back(Err(IoFault { code: "invalid", message: "no".to_owned(), retryable: false }));
+        let code = "local r, err = s3.http.get('http://h', {retry = {attempts = 3}}) return err.code";
+        assert_eq!(play.run::<String>(code).await.as_deref(), Ok("invalid"));
+        assert_eq!(play.told(), ["0 GET http://h"]);
+    });
+    play(None, async |play| {
+        play.stage.answers.borrow_mut().push_back(answer(503, &[], ""));
+        let code = "return s3.http.get('http://h', {retry = {attempts = 2, after = function() return '2h' end}}).status";
+        assert_eq!(play.run::<u16>(code).await, Ok(200));
+        assert_eq!(play.told(), ["0 GET http://h", "3600000 GET http://h"]);
+    });
+}
+
+#[test]
 fn a_plugin_may_do_what_it_was_granted() {
     let granted = ["http:a.b", "http:unix:/run/x", "exec:true", "services:read", "services:control:w*", "secret:tok", "env:HOME"];
     play(Some(&granted), async |play| {
@@ -179,6 +238,11 @@ fn a_plugin_may_do_what_it_was_granted() {
             ("s3.secret 'broken'".to_owned(), "secret:broken"),
             ("s3.env 'PATH'".to_owned(), "env:PATH"),
             (format!("s3.fs.remove '{logs}/web.log.1'"), "fs:write:logs"),
+            (format!("s3.fs.write('{logs}/a', 'b')"), "fs:write:logs"),
+            (format!("s3.fs.append('{logs}/a', 'b')"), "fs:write:logs"),
+            (format!("s3.fs.mkdir '{logs}/a'"), "fs:write:logs"),
+            (format!("s3.fs.rename('{logs}/a', 'b')"), "fs:write:logs"),
+            (format!("s3.fs.rename('a', '{logs}/b')"), "fs:write:logs"),
         ] {
             let text: mlua::Result<Value> = play.lua.load(&code).set_name("@hook.lua").eval_async().await;
             let said = text.expect_err(&code).to_string();

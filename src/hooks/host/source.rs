@@ -154,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_user_is_refused() {
+        let (dir, folder) = folder();
+        let path = dir.path().join("hooks/a.lua");
+        // Where we may not give it away, we are the other user.
+        let told = match std::os::unix::fs::chown(&path, Some(12_345), None) {
+            Ok(()) => folder.read("a.lua").unwrap_err(),
+            Err(_) => format!("{} {}", path.display(), distrust(&fs::metadata(&path).unwrap(), 12_345).unwrap()),
+        };
+        assert!(told.contains("belongs to user"), "{told}");
+    }
+
+    #[test]
     fn what_is_no_text_file_is_refused() {
         let (dir, folder) = folder();
         fs::write(dir.path().join("hooks/a.lua"), b"\x1bLua").unwrap();

@@ -220,6 +220,14 @@ fn mistakes_are_told_with_file_line_and_the_nearest_name() {
         ("s3.on('crash', {rate = '10'}, print)", "10/1m"),
         ("s3.on('crash', {name = 'x'}, print) s3.on('stop', {name = 'x'}, print)", "there is a handler `x` already"),
         ("s3.on('crash')", "function"),
+        ("s3.on('crash', {name = ''}, print)", "`name` has 1 to 64 letters"),
+        ("s3.on('crash', {name = ('x'):rep(65)}, print)", "`name` has 1 to 64 letters"),
+        ("s3.on('crash', {concurrency = 17}, print)", "`concurrency` is a number from 1 to 16, found 17"),
+        ("s3.on('crash', {concurrency = 0}, print)", "`concurrency` is a number from 1 to 16, found 0"),
+        ("s3.on('crash', {rate = '0/1m'}, print)", "10/1m"),
+        ("s3.on('crash', {rate = '1000001/1m'}, print)", "10/1m"),
+        ("s3.on('crash', {rate = '1/0s'}, print)", "10/1m"),
+        ("for n = 1, 65 do s3.on('crash', print) end", "a script has at most 64 handlers"),
         ("s3.every('1x', print)", "duration"),
         ("s3.every(0, print)", "at least 10ms"),
         ("s3.sleep(1)", "a.lua:2: s3.sleep: call this inside a handler"),
@@ -234,6 +242,14 @@ fn mistakes_are_told_with_file_line_and_the_nearest_name() {
         ("require 'a'", "requires itself"),
     ] {
         let message = refused(ScriptKind::Hook, text);
+        assert!(message.contains(told), "{text}\n{message}");
+    }
+    for (text, told) in [
+        ("s3.check('c', print) s3.check('c', print)", "there is a `c` already"),
+        ("s3.probe('c', print) s3.probe('c', print)", "there is a `c` already"),
+        ("s3.command('c', {summary = 's'}, print) s3.command('c', {summary = 's'}, print)", "there is a command `c` already"),
+    ] {
+        let message = refused(ScriptKind::Plugin, text);
         assert!(message.contains(told), "{text}\n{message}");
     }
     let message = refused(ScriptKind::Plugin, "s3.decide('stop', print)");

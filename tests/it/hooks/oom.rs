@@ -46,7 +46,9 @@ end)"#;
     let mut daemon = asked_by("stop_grace: 100ms, backoff: {initial: 0s}", "policy", policy);
     let mut events = daemon.events();
     let mut web = daemon.stage.actor("web");
-    match Group::new() {
+    // Kept until its process was reaped: before that it cannot be removed.
+    let group = Group::new();
+    match &group {
         Some(group) => {
             group.take(web.pid);
             web.tell(TAKEN);

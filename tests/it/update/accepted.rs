@@ -1,7 +1,7 @@
 //! What is installed, and what is left as it was.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use super::stand::{Key, NEW, OLD, Stand, says};
 use crate::support::home::finish;
@@ -121,6 +121,13 @@ fn a_damaged_kept_copy_is_refused() {
     let old = stand.path("bin/section3.prev");
     fs::remove_file(stand.program()).expect("removed");
     fs::rename(&old, stand.program()).expect("renamed");
+    // One that is whole, but belongs to somebody else or cannot be run, is of no more use.
+    fs::copy(stand.released(NEW), &old).expect("a copy");
+    chown(&old, Some(12_345), None).expect("given away");
+    stand.refuses(&["self", "rollback"], 1, &["section3.prev is not a file of yours"]);
+    chown(&old, Some(0), None).expect("taken back");
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).expect("a mode");
+    stand.refuses(&["self", "rollback"], 1, &["it cannot be run: permission denied"]);
     for damage in [&b""[..], b"noise", &fs::read(stand.released(NEW)).expect("it")[1..]] {
         fs::write(&old, damage).expect("damaged");
         stand.refuses(&["self", "rollback"], 1, &["section3.prev is damaged"]);

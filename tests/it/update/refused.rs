@@ -336,6 +336,17 @@ fn a_target_that_becomes_another_file_meanwhile() {
     let stand = Stand::offering();
     let (program, victim) = (stand.program(), stand.path("victim"));
     fs::write(&victim, "victim").expect("a file");
+    let (place, body) = (program.clone(), fs::read(stand.released(NEW)).expect("it"));
+    stand.server.does(&program_path(), move |stream| {
+        let _ = fs::remove_file(&place).and_then(|()| fs::write(&place, "somebody else's"));
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    });
+    let kept = stand.path("bin/other");
+    fs::hard_link(&program, &kept).expect("a second name");
+    stand.runs(UPDATE).exits(1).says(&["was replaced by somebody else meanwhile; nothing was changed"]);
+    assert_eq!(fs::read_to_string(&program).ok().as_deref(), Some("somebody else's"));
+    fs::rename(kept, &program).expect("back in place");
     let body = fs::read(stand.released(NEW)).expect("it");
     let (link, to) = (program.clone(), victim.clone());
     stand.server.does(&program_path(), move |stream| {

@@ -121,6 +121,10 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             assert_eq!(secret("t", &source).expect("a secret"), secret_is, "{text:?}");
         }
+        std::fs::write(&path, "x".repeat(64 << 10)).expect("written");
+        assert!(secret("t", &source).is_ok());
+        std::fs::write(&path, "x".repeat((64 << 10) + 1)).expect("written");
+        assert!(secret("t", &source).expect_err("too long").message.ends_with("is longer than 64 KiB"));
         std::fs::remove_file(&path).expect("removed");
         let said = secret("t", &source).expect_err("no file").message;
         assert!(said.starts_with("cannot read the secret `t`: ") && said.ends_with(": no such file or directory"), "{said}");

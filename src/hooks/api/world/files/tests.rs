@@ -66,6 +66,10 @@ fn nothing_leads_out() {
         assert_eq!(roots.stat(Path::new(path)).expect_err("stat").code, "outside", "{path}");
     }
     assert_eq!(roots.list(Path::new("link")).expect_err("list").code, "outside");
+    assert_eq!(roots.change(&FileChange::MakeDir { path: "link/new/x".into() }).expect_err("mkdir").code, "outside");
+    assert!(!dir.path().join("new").exists());
+    // A link is looked at, not what it leads to.
+    assert_eq!(roots.stat(Path::new("file")).expect("a link").kind, "other");
     // A file that is a link is replaced, not followed.
     roots.change(&write("file", "mine")).expect("written");
     assert_eq!(fs::read_to_string(dir.path().join("other")).expect("read"), "x");
@@ -81,8 +85,10 @@ fn only_regular_files_are_opened() {
     nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).expect("a fifo");
     assert_eq!(roots.read(&fifo, 10).expect_err("a fifo").code, "invalid");
     assert_eq!(roots.read(&roots.logs, 10).expect_err("a folder").code, "io");
-    let append = FileChange::Append { path: fifo, bytes: b"x".into() };
+    let append = FileChange::Append { path: fifo.clone(), bytes: b"x".into() };
     assert!(roots.change(&append).is_err());
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("a reader");
+    assert_eq!(roots.change(&append).expect_err("a fifo").code, "invalid");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What scripts want of the supervisor. They go by the roads that clients go by, within their budget, and nobody waits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,8 +22,8 @@ use crate::supervision::message::HoldOrder;
 use crate::supervision::{ServiceId, Wish};
 use crate::sys::{task, words};
 use crate::value::{Signal, nearest};
-use crate::wire::event::{Actor, Kind, StartReason, StopReason};
-use crate::wire::{Fault, OrderResult, Outcome, catalog};
+use crate::wire::event::{Actor, StartReason, StopReason};
+use crate::wire::{Fault, OrderResult, Outcome};
 
 /// Calls that wait for something. The host has 8 for each script.
 const MOST_OPEN: usize = 512;

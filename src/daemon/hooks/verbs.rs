@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::asks::Asker;
 use super::calls::meant;
 use super::host::Host;
@@ -13,9 +11,8 @@ use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::hooks::delivery::{Past, Standing};
 use crate::hooks::frame::{Question, ToHost};
-use crate::wire::event::Actor;
 use crate::wire::hooks::{
-    self, CommandView, CommandsReport, EmitReport, HandlerView, HookReport, HostView, ScriptState, ScriptView, SwitchReport,
+    self, CommandView, CommandsReport, HandlerView, HookReport, HostView, ScriptState, ScriptView, SwitchReport,
 };
 use crate::wire::request::{HookOrder, PluginCall};
 use crate::wire::{Fault, FaultCode};

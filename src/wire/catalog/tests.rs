@@ -2,11 +2,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde_json::Value;
 
 use super::*;
+use crate::value::json::{self, Raw};
 use crate::value::{ExitStatus, Run, ServiceName, Signal};
 use crate::wire::event::{
     Actor, EndedBy, Ending, Event, ExitFacts, HealthWord, HookFault, HookFaultKind, Kind, LaunchFacts, Next, Origin, ReadyBy,
@@ -256,7 +255,7 @@ fn what_a_selector_selects() {
 
 #[test]
 fn a_custom_event_is_told_by_its_name() {
-    let data: Raw = Raw::parse(&"{\"v\":1}".to_owned()).expect("JSON");
+    let data: Raw = Raw::parse("{\"v\":1}").expect("JSON");
     let told = told(Kind::Custom { name: "deploy".into(), data: data.into() });
     assert_eq!(told["type"], "custom.deploy");
     assert!(std::ptr::eq(event_type("custom.deploy").expect("a type"), &CUSTOM));

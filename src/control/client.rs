@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::value::json::Raw;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 
 use crate::sys::words;
+use crate::value::json::Raw;
 use crate::value::paths::Places;
 use crate::wire::{Fault, FaultCode, Reply, Request, reply};
 

@@ -5,13 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::budget;
 use crate::hooks::delivery::Past;
 use crate::supervision::ServiceId;
+use crate::value::json::{self, Raw};
 use crate::value::{Moment, Run, ServiceName, duration};
 use crate::wire::event::{Actor, Ending, Event, Kind, Origin, StartReason};
 

@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::spec::script::{Plugin, Program, SecretSource};
+use crate::value::json::{self, Raw};
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// The longest frame: an answer with 1,000 lines of a log, or an upload of a plugin's configuration, with room to spare.

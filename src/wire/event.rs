@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
 
+use crate::value::json::Raw;
 use crate::value::{Run, ServiceName, Signal};
 
 pub use read::{EndedBy, Word, known_word};

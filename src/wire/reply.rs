@@ -3,13 +3,12 @@
 //! `{"v":1,"ok":true,"data":...}` is a whole answer; `{"v":1,"item":...}` is one piece of a stream, which ends with
 //! `{"v":1,"ok":true}` or with `{"v":1,"ok":false,"error":...}`. Answers have no bound on their length.
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::request::VERSION;
 use super::{Fault, FaultCode};
+use crate::value::json::{self, Raw};
 
 #[derive(Serialize)]
 struct DataFrame<'a, T> {

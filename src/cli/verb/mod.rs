@@ -26,6 +26,7 @@ use super::out::{Halt, Out};
 use crate::control::client::{Call, PATIENCE, call_for};
 use crate::value::ServiceName;
 use crate::value::duration::Human;
+use crate::value::json::Raw;
 use crate::value::paths::Places;
 use crate::wire::{Fault, FaultCode, Reply, Request, StatusReport};
 
@@ -46,7 +47,7 @@ impl Context<'_> {
         &mut self,
         request: &Request,
         follow: bool,
-        mut show: impl FnMut(&crate::value::json::Raw, &mut Vec<u8>) -> Result<(), Fault>,
+        mut show: impl FnMut(&Raw, &mut Vec<u8>) -> Result<(), Fault>,
     ) -> Result<(), Halt> {
         let patience = (!follow).then_some(PATIENCE);
         let mut call = Call::send(&self.places, request, patience)?;

@@ -15,7 +15,6 @@ mod verbs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::value::json::Raw;
 use serde::{Deserialize, Serialize};
 
 pub use asks::{Asker, Inquiry};
@@ -33,6 +32,7 @@ use crate::hooks::frame::{Delivery, Done, HookError, ToHost};
 use crate::hooks::quarantine::{Quarantine, Revival};
 use crate::spec::script::SecretSource;
 use crate::value::glob::Glob;
+use crate::value::json::Raw;
 use crate::value::{Moment, ServiceName};
 use crate::wire::event::{Actor, Event, HookFault, HookFaultKind, Kind, Origin};
 

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::value::json;
-use crate::value::json::Raw;
 use mlua::{Function, Lua, Table, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::hooks::script::misuse;
+use crate::value::json::{self, Raw};
 use crate::value::nearest::nearest;
 use crate::wire::catalog::{ENVELOPE, EVENTS, SYNTHETIC, event_type};
 

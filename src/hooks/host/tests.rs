@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
@@ -20,6 +18,7 @@ use crate::hooks::script::{
     Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Keeping, Local, Phase, Script, ScriptKind,
 };
 use crate::spec::script::{Program, Provides, SecretSource};
+use crate::value::json::{self, Raw};
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// What a script did.

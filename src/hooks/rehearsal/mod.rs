@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -32,6 +31,7 @@ use super::host::{Content, Meter, Pulse, STUCK, load};
 use super::script::{Keeping, Phase, Script, ScriptKind};
 use crate::value::Glob;
 use crate::value::duration::Human;
+use crate::value::json::Raw;
 use crate::wire::catalog::selects;
 use crate::wire::event::{HookFaultKind, Severity};
 use recorder::Recorder;

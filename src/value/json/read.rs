@@ -7,19 +7,25 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 use super::Raw;
 use super::scan::{Number, Scanner};
 
-/// Why a text is not JSON, or not what was expected.
+/// Why a text is not JSON, or not what was expected. One pointer wide: it is a part of every result here, and small ones stay
+/// in registers.
 #[derive(Debug)]
-pub struct Flaw(Box<str>);
+pub struct Flaw(Box<Said>);
+
+#[derive(Debug)]
+struct Said {
+    text: String,
+}
 
 impl Flaw {
     pub(super) fn new(what: fmt::Arguments<'_>) -> Self {
-        Self(fmt::format(what).into())
+        Self(Box::new(Said { text: fmt::format(what) }))
     }
 }
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.text)
     }
 }
 
@@ -37,13 +43,20 @@ impl de::Error for Flaw {
 ///
 /// It is not JSON, or not of this type; with line and column.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
-    let mut reader = Scanner::new(text);
-    match T::deserialize(&mut reader) {
-        Ok(value) => match reader.end() {
-            Ok(()) => Ok(value),
-            Err(flaw) => Err(flaw),
-        },
-        Err(flaw) => Err(reader.placed(flaw)),
+    let mut value = None;
+    scan(text, &mut |scanner| {
+        value = Some(T::deserialize(scanner)?);
+        Ok(())
+    })?;
+    value.ok_or_else(|| Flaw::new(format_args!("nothing was read")))
+}
+
+/// Lets `read` take the whole of a text. What of [`from_str`] is the same for every type.
+fn scan(text: &str, read: &mut dyn FnMut(&mut Scanner<'_>) -> Result<(), Flaw>) -> Result<(), Flaw> {
+    let mut scanner = Scanner::new(text);
+    match read(&mut scanner) {
+        Ok(()) => scanner.end(),
+        Err(flaw) => Err(scanner.placed(flaw)),
     }
 }
 

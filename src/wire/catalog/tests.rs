@@ -2,11 +2,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::value::json;
-use crate::value::json::Raw;
 use serde_json::Value;
 
 use super::*;
+use crate::value::json::{self, Raw};
 use crate::value::{ExitStatus, Run, ServiceName, Signal};
 use crate::wire::event::{
     Actor, EndedBy, Ending, Event, ExitFacts, HealthWord, HookFault, HookFaultKind, Kind, LaunchFacts, Next, Origin, ReadyBy,

@@ -73,7 +73,8 @@ pub fn parts(request: &HttpRequest) -> Result<Parts, IoFault> {
             Target::Socket(PathBuf::from(socket), url)
         }
         None => {
-            let url = Url::parse(&request.url).map_err(|error| invalid(format!("the address is bad: {error}")))?;
+            let hint = if request.url.is_ascii() { "" } else { "; a host name beyond ASCII is written as `xn--...`" };
+            let url = Url::parse(&request.url).map_err(|error| invalid(format!("the address is bad: {error}{hint}")))?;
             if !matches!(url.scheme(), "http" | "https") {
                 return Err(invalid("an address begins with `http://`, `https://` or `unix:/`"));
             }

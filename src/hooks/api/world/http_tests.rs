@@ -128,6 +128,15 @@ fn over_tcp() {
 }
 
 #[test]
+fn a_host_beyond_ascii_is_refused_with_the_way_to_write_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let said = send(dir.path(), request("https://b\u{fc}cher.example/")).expect_err("no such host").message;
+    assert!(said.contains("is written as `xn--...`"), "{said}");
+    let dead = send(dir.path(), request("http://xn--bcher-kva.invalid/")).expect_err("no such host").message;
+    assert!(!dead.contains("address is bad"), "{dead}");
+}
+
+#[test]
 fn over_a_unix_socket() {
     let dir = tempfile::tempdir().expect("a folder");
     let socket = dir.path().join("s");

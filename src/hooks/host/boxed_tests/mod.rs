@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::value::json::Raw;
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
@@ -30,6 +29,7 @@ use crate::hooks::script::{
     ScriptKind,
 };
 use crate::spec::script::SecretSource;
+use crate::value::json::Raw;
 use crate::wire::event::Severity;
 
 /// Who answers: the number of the request from 0, and the request.

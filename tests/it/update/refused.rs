@@ -171,7 +171,7 @@ fn manifests_that_are_signed_and_wrong() {
         (good.replace("\"size\":1", "\"size\":"), "more bytes than the"),
         (good.replace("\"size\":", "\"size\":99999"), "allowed are 1 to 67108864 bytes"),
         (nested, "latest.json has more than the 65536 bytes that are allowed"),
-        (deep, "cannot be used: invalid type"),
+        (deep, "cannot be used: expected an object, found a list"),
         (String::new(), "cannot be used: expected an object, found the end"),
         ("not JSON".to_owned(), "cannot be used: expected"),
     ] {

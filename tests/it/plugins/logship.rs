@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::loaded;
+use crate::support::deadline::Deadline;
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::{Home, Launch};
 
@@ -33,6 +34,11 @@ fn nothing_is_lost_and_nothing_is_sent_under_two_names() {
     let mut a = daemon.stage.actor("a");
     a.does("print 2000");
     a.does("print 2000");
+    // What is still in the pipe would stay in the log after it was rotated.
+    let deadline = Deadline::new();
+    while !daemon.cli(&["tail", "-n", "1", "a"]).exits(0).out.contains("a line 4000\n") {
+        assert!(!deadline.is_over(), "the last line is not in the log");
+    }
     daemon.cli(&["rotate", "a"]).exits(0);
 
     let mut taken: BTreeMap<String, Vec<u8>> = BTreeMap::new();

@@ -6,15 +6,8 @@ use std::path::Path;
 
 use super::{changed, install, place, reexec, replaceable, version};
 use crate::support::home::program;
-use crate::support::process::{descriptors, is_alive};
+use crate::support::process::{has_only_its_own, is_alive};
 use crate::support::{Daemon, Launch};
-
-/// A service's own descriptors: what else is in its list came from us.
-fn strays(pid: i32) -> Vec<String> {
-    let numbers = descriptors(pid).into_iter().filter(|number| *number > 2);
-    let links = numbers.filter_map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok());
-    links.map(|link| link.display().to_string()).filter(|link| link.contains("memfd") || link.contains("section3")).collect()
-}
 
 #[track_caller]
 fn is_refused(daemon: &mut Daemon, said: &[&str]) {
@@ -25,7 +18,7 @@ fn is_refused(daemon: &mut Daemon, said: &[&str]) {
     // A service launched now has nothing of what was meant for the new program.
     daemon.cli(&["restart", "plain"]).exits(0);
     let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
-    assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+    has_only_its_own(plain);
 }
 
 const CONFIG: &str = "services: {web: {command: @web}, plain: {command: [sleep, '1000']}}";
@@ -157,7 +150,7 @@ pub fn it_gives_way(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     daemon.cli(&["restart", "plain"]).exits(0);
     let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
     if !pid_1 {
-        assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+        has_only_its_own(plain);
     }
     install(&place, &version("9.8.7"));
     reexec(&daemon);
@@ -197,7 +190,7 @@ pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     if !pid_1 {
         assert!(!is_alive(web.pid), "the service of before is still there");
         let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
-        assert_eq!(descriptors(plain), [0, 1, 2], "{:?}", strays(plain));
+        has_only_its_own(plain);
     }
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(daemon.ends(), 0);

@@ -6,6 +6,8 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::deadline::Deadline;
+
 /// Sends a signal to one process that the caller knows to be its own; gone already is fine.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
@@ -50,6 +52,18 @@ pub fn descriptors(pid: i32) -> Vec<u32> {
     let mut out: Vec<u32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     out.sort_unstable();
     out
+}
+
+/// Waits until a process has the three descriptors that a service is given, and no other. One that was begun just now opens its
+/// libraries for a moment; what it was given would stay.
+#[track_caller]
+pub fn has_only_its_own(pid: i32) {
+    let deadline = Deadline::new();
+    while descriptors(pid) != [0, 1, 2] {
+        let links: Vec<_> =
+            descriptors(pid).iter().filter_map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok()).collect();
+        assert!(!deadline.is_over(), "{links:?}");
+    }
 }
 
 /// A number of `/proc/PID/FILE`, whose lines are `NAME: NUMBER`.

@@ -97,7 +97,7 @@ fn a_check_runs_as_its_service() {
 #[test]
 fn a_socket_is_not_made_in_the_folder_of_another_user() {
     let home = Home::new("services: {}");
-    chown(&home.path("run"), Some(STRANGER), None).expect("ours to give");
+    chown(home.path("run"), Some(STRANGER), None).expect("ours to give");
     let mut daemon = Launch::new(home).spawn();
     assert_ne!(daemon.ends(), 0);
     let said = daemon.stderr.rest();

@@ -232,3 +232,23 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_comes_along_is_ours_or_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let socket = dir.path().join("run/s");
+        let held = Occupancy::take(&socket).expect("a free place");
+        // The same open file, as after an exec.
+        let same = held.lock.try_clone().expect("a descriptor");
+        let inherited = Occupancy::inherited(socket.clone(), same.into(), Some((1, 2))).expect("ours");
+        assert_eq!((inherited.socket(), inherited.bound), (socket.as_path(), Some((1, 2))));
+        // The same name, opened by somebody else.
+        let other = File::open(with_suffix(&socket, ".lock")).expect("the lock");
+        let refusal = Occupancy::inherited(socket, other.into(), None).map(drop).expect_err("another one's");
+        assert!(refusal.contains("is not ours any more"), "{refusal}");
+    }
+}

@@ -160,6 +160,26 @@ mod tests {
         assert!(read_memory(memory.as_fd(), 4).expect_err("too long").to_string().contains("5 bytes"));
         let mut file = File::from(memory);
         assert!(file.write_all(b"x").is_err(), "it can be changed");
+        assert!(file.set_len(9).is_err() && file.set_len(1).is_err(), "it can be made longer or shorter");
+    }
+
+    #[test]
+    fn no_service_gets_it_and_nobody_can_run_it() {
+        let file = File::from(in_memory(c"test", b"state").expect("memory"));
+        let image = own_image().expect("our file");
+        for number in [file.as_raw_fd(), image.as_raw_fd()] {
+            // SAFETY: as in `is_open`.
+            assert_eq!(unsafe { libc::fcntl(number, libc::F_GETFD) }, libc::FD_CLOEXEC);
+        }
+        // SAFETY: as in `in_memory`; the number is closed by its owner.
+        let strict = unsafe { libc::memfd_create(c"test".as_ptr(), libc::MFD_CLOEXEC | MFD_NOEXEC_SEAL) };
+        // An older kernel does not know the flag.
+        if strict >= 0 {
+            // SAFETY: the kernel gave us this number just now.
+            drop(unsafe { OwnedFd::from_raw_fd(strict) });
+        }
+        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().expect("its mode"));
+        assert_eq!(mode & 0o111 == 0, strict >= 0, "mode {mode:o}");
     }
 
     #[test]

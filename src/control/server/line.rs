@@ -294,3 +294,6 @@ impl Line {
         watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,4 +311,30 @@ mod tests {
             assert_eq!(instead(words(line)), None, "{line:?}");
         }
     }
+
+    /// What a program says that is handed this change of a whole state, before it takes anything.
+    fn refusal(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let text = include_str!("../../../tests/fixtures/handover/1.json");
+        let mut state: serde_json::Value = json::from_slice(text.as_bytes()).expect("JSON");
+        change(&mut state);
+        let bytes = parcel::wrap(&json::to_vec(&state).expect("JSON"));
+        let memory = std::os::fd::IntoRawFd::into_raw_fd(reexec::in_memory(c"test", &bytes).expect("memory"));
+        let refusal = Left { memory, old: -1, came_back: None }.take_over().expect_err("a refusal");
+        drop(Inherited::default().take(memory));
+        refusal
+    }
+
+    /// Numbers that no process has open.
+    const CLOSED: i32 = 1 << 30;
+
+    #[test]
+    fn a_state_of_another_process_or_without_its_descriptors_is_not_taken() {
+        let me = std::process::id();
+        let other = refusal(|state| (state["pid"], state["lock"]) = ((me + 1).into(), CLOSED.into()));
+        assert_eq!(other, format!("the state is one of process {}", me + 1));
+        let without = refusal(|state| (state["pid"], state["lock"]) = (me.into(), CLOSED.into()));
+        assert_eq!(without, format!("descriptor {CLOSED} did not come along"));
+        let none = Left { memory: CLOSED, old: -1, came_back: None }.take_over();
+        assert_eq!(none, Err("the state is not there".to_owned()));
+    }
 }

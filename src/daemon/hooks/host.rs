@@ -515,3 +515,6 @@ impl Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

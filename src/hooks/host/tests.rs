@@ -28,6 +28,9 @@ struct Record {
     executed: RefCell<Vec<ExecRequest>>,
 }
 
+/// What the one secret of a script is.
+const SECRET: &str = "hunter2hunter2";
+
 fn nothing<T>() -> Result<T, IoFault> {
     Err(IoFault { code: "timeout", message: "took too long".to_owned(), retryable: false })
 }
@@ -55,7 +58,7 @@ impl Effects for Record {
         self.logged.borrow_mut().push(message);
     }
     fn secret(&self, _: &str, _: &SecretSource) -> Result<String, IoFault> {
-        nothing()
+        Ok(SECRET.to_owned())
     }
     fn variable(&self, _: &str) -> Option<String> {
         None
@@ -83,7 +86,7 @@ fn script(kind: ScriptKind, record: &Rc<Record>) -> Script {
         host: "h".to_owned(),
         boot: "b".to_owned(),
         version: "0".to_owned(),
-        secrets: BTreeMap::new(),
+        secrets: BTreeMap::from([("key".to_owned(), SecretSource::Env("KEY".to_owned()))]),
         effects: Rc::clone(record) as Rc<dyn Effects>,
         phase: Cell::new(Phase::Loading),
         keeping: Keeping::default(),
@@ -480,6 +483,65 @@ fn questions_are_answered() {
 }
 
 #[test]
+fn of_many_questions_at_once_the_last_are_refused() {
+    let text = "s3.check('c', function() s3.sleep('10ms') return true end)";
+    let stage = stage(ScriptKind::Plugin, lua(text)).unwrap_or_else(|error| panic!("{error:?}"));
+    stage.play(|desk| {
+        for number in 1..=66 {
+            let question = Question::Check { name: "c".to_owned(), subject: json!({}) };
+            desk.ask(Ask { ask: number, script: "a".to_owned(), deadline_ms: 60_000, question });
+        }
+    });
+    let told = stage.told.borrow();
+    let refused: Vec<_> = told
+        .iter()
+        .filter_map(|frame| match frame {
+            FromHost::Answer { ask, result: Err(error), .. } => Some((*ask, error.message.as_str())),
+            _ => None,
+        })
+        .collect();
+    let message = "there are 64 questions to it already";
+    assert_eq!((told.len(), refused), (66, vec![(65, message), (66, message)]));
+}
+
+/// What a script raises, gives as its reason, or is called in a traceback: no secret that it has read leaves the host.
+#[test]
+fn secrets_are_not_told_with_a_failure() {
+    for body in [
+        format!("error('no: {SECRET}')"),
+        format!("return false, 'no: {SECRET}'"),
+        format!("local function {SECRET}() error('no') end {SECRET}() print(1)"),
+    ] {
+        // It has the text from elsewhere, such as an answer that repeats it.
+        let stage = hook(&format!("local key = s3.secret('key')\ns3.on('crash', function() {body} end)"));
+        let error = stage.crashes([1]).error();
+        assert!(error.message.contains("no"), "{body}: {error:?}");
+        assert!(!format!("{error:?}").contains(SECRET), "{body}: {error:?}");
+    }
+}
+
+/// Whatever a script catches errors with, a run that is over its limit is not caught.
+#[test]
+fn nothing_catches_the_end_of_a_run() {
+    let spin = "function() while true do end end";
+    for catch in [
+        format!("pcall({spin})"),
+        format!("xpcall({spin}, function(why) return why end)"),
+        format!("coroutine.resume(coroutine.create({spin}))"),
+        format!("pcall(coroutine.wrap({spin}))"),
+        // What is closed here raises on its way out.
+        format!(
+            "local co = coroutine.create(function() local x <close> = setmetatable({{}}, {{__close = {spin}}}) coroutine.yield() end)
+             coroutine.resume(co) coroutine.close(co)"
+        ),
+    ] {
+        let stage = hook(&format!("s3.on('crash', function() {catch} print('went on') end)"));
+        let error = stage.crashes([1]).error();
+        assert_eq!((error.kind, stage.logged()), (HookFaultKind::Cpu, Vec::new()), "{catch}: {error:?}");
+    }
+}
+
+#[test]
 fn a_question_that_takes_too_long_is_answered_by_its_end() {
     let stage =
         stage(ScriptKind::Plugin, lua("s3.check('c', function() s3.sleep('1d') end)")).unwrap_or_else(|e| panic!("{e:?}"));
@@ -528,7 +590,7 @@ fn a_program_reads_the_event_and_fails_by_its_exit_code() {
     });
     let executed = stage.record.executed.borrow();
     let request = &executed[0];
-    assert_eq!(request.dir.as_deref(), Some("/config".as_ref()));
+    assert_eq!((request.dir.as_deref(), request.max_output), (Some("/config".as_ref()), 4096));
     let event: Value = json::from_slice(&request.stdin).unwrap();
     assert_eq!((&event["data"]["code"], &event["attempt"], &event["lost"]), (&json!(7), &json!(1), &json!(4)));
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());

@@ -196,6 +196,55 @@ pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     assert_eq!(daemon.ends(), 0);
 }
 
+/// What was tried is what is run: not what took its place since.
+#[test]
+fn a_program_that_changes_after_the_rehearsal_is_not_run() {
+    let mut daemon = replaceable(CONFIG).start();
+    let mut web = daemon.stage.actor("web");
+    let marker = daemon.path("ran");
+    let text = format!(
+        "[ \"$1\" = --check-state ] && {{ echo : >> \"$0\"; echo 'section3 can take over: 9.9.9'; exit 0; }}
+        echo > '{}'; exit 1",
+        marker.display()
+    );
+    install(&place(&daemon), &script(&text));
+    is_refused(&mut daemon, &["changed after it was tried"]);
+    assert!(!marker.exists());
+    web.does("print 1");
+}
+
+/// The exec itself fails: what was to be kept open for the new program is no service's.
+#[test]
+fn a_program_that_cannot_be_run_after_the_rehearsal_is_refused() {
+    let mut daemon = replaceable(CONFIG).start();
+    let mut web = daemon.stage.actor("web");
+    // Its interpreter goes with the rehearsal.
+    let interpreter = daemon.path("interpreter/sh");
+    install(&interpreter, &fs::read("/bin/sh").expect("a shell"));
+    let text = format!(
+        "#!{0}\n[ \"$1\" = --check-state ] && {{ rm '{0}'; echo 'section3 can take over: 9.9.9'; exit 0; }}\nexit 1\n",
+        interpreter.display()
+    );
+    install(&place(&daemon), text.as_bytes());
+    is_refused(&mut daemon, &["cannot run", "no such file or directory"]);
+    web.does("print 1");
+}
+
+/// The new program has marked everything as its own already when it fails: the old one gets all of it back.
+#[test]
+fn a_new_program_that_fails_at_its_first_steps_gives_everything_back() {
+    let mut daemon = replaceable(CONFIG).start();
+    let mut web = daemon.stage.actor("web");
+    let (pid, boot) = (daemon.pid(), daemon.json(&["status"])["supervisor"]["boot"].clone());
+    install(&place(&daemon), &changed(b"/dev/nul", b"x"));
+    daemon.cli(&["self", "reexec"]).exits(1).says(&["the new program gave way", "cannot open /dev/nulx"]);
+    assert_eq!((daemon.pid(), &daemon.json(&["status"])["supervisor"]["boot"]), (pid, &boot));
+    assert_eq!(daemon.status("web")["run"], 1);
+    web.does("print 1");
+    install(&place(&daemon), &version("9.8.7"));
+    reexec(&daemon);
+}
+
 /// It can be tried again, with the same end.
 #[track_caller]
 fn is_refused_or_gave_way(daemon: &Daemon) {

@@ -92,3 +92,36 @@ fn a_check_runs_as_its_service() {
         assert!(!deadline.is_over(), "{message}");
     }
 }
+
+/// G40: a supervisor trusts no folder of somebody else, whatever its mode.
+#[test]
+fn a_socket_is_not_made_in_the_folder_of_another_user() {
+    let home = Home::new("services: {}");
+    chown(home.path("run"), Some(STRANGER), None).expect("ours to give");
+    let mut daemon = Launch::new(home).spawn();
+    assert_ne!(daemon.ends(), 0);
+    let said = daemon.stderr.rest();
+    assert!(said.contains(&format!("belongs to user {STRANGER}, not to user 0")), "{said}");
+}
+
+/// A client says nothing to a server that is neither root nor its own user, even where it may connect.
+#[test]
+fn a_client_asks_no_server_of_another_user() {
+    let home = Home::new("services: {}");
+    let home = owned_by_a_stranger(home);
+    let own = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
+    let daemon = Launch::new(home).under(&own).start();
+    let open = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
+    };
+    open(&daemon.path(""), 0o755);
+    open(&daemon.path("run"), 0o755);
+    open(&daemon.socket(), 0o666);
+    let mut client = std::process::Command::new("setpriv");
+    client.args(["--reuid=54322", "--regid=54322", "--clear-groups"]).arg(crate::support::home::program());
+    client.args(["--socket"]).arg(daemon.socket()).arg("status");
+    let answer = client.output().expect("a client");
+    let said = String::from_utf8_lossy(&answer.stderr);
+    assert!(said.contains("is served by uid 54321, which is neither root nor you (uid 54322); nothing was sent"), "{said}");
+    open(&daemon.path("run"), 0o700);
+}

@@ -46,11 +46,11 @@ pub fn custom(name: &str, data: &Value) -> Result<Kind, String> {
     }
     // A table without fields is `{}` or `[]`: Lua does not tell the two apart.
     let is_empty = data.as_array().is_some_and(Vec::is_empty) || data.is_null();
-    let text = if is_empty { "{}".to_owned() } else { data.to_string() };
-    if text.len() > MAX_CUSTOM {
-        return Err(format!("the data of custom.{name} takes {} bytes, at most {MAX_CUSTOM} are allowed", text.len()));
+    let data = if is_empty { Raw::of(&Map::new()) } else { Raw::of(data) }.map_err(|error| error.to_string())?;
+    let bytes = data.get().len();
+    if bytes > MAX_CUSTOM {
+        return Err(format!("the data of custom.{name} takes {bytes} bytes, at most {MAX_CUSTOM} are allowed"));
     }
-    let data = Raw::parse(&text).map_err(|error| error.to_string())?;
     Ok(Kind::Custom { name: name.into(), data: Arc::from(data) })
 }
 

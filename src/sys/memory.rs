@@ -4,6 +4,8 @@ use std::ffi::{c_int, c_void};
 
 use libc::{dl_phdr_info, size_t};
 
+use super::usage::page_size;
+
 /// Lets go of every page of the program's code and constants. They are pages of a file that nobody changed, so they stay in the
 /// page cache; what runs next brings its own back, 64 KiB at a time, by a fault that waits for nothing: some 40 of them, 2 us
 /// each, for an answer to a client. Where the kernel refuses, all stay.
@@ -32,11 +34,6 @@ extern "C" fn let_go_of_object(info: *mut dl_phdr_info, _size: size_t, _data: *m
         unsafe { libc::madvise(begin as *mut c_void, length as size_t, libc::MADV_DONTNEED) };
     }
     1
-}
-
-fn page_size() -> u64 {
-    // SAFETY: reads a constant of the system.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn cpu_ticks(line: &[u8]) -> Option<u64> {
     (parts.len() == 4).then(|| parts.iter().sum())
 }
 
-fn page_size() -> u64 {
+pub(super) fn page_size() -> u64 {
     constant(nix::unistd::SysconfVar::PAGE_SIZE, 4096)
 }
 

@@ -9,6 +9,7 @@ use super::event_loop::Daemon;
 use crate::control::server::Answer;
 use crate::value::json::Raw;
 use crate::wire::event::{Actor, Kind};
+use crate::wire::fault::shown;
 use crate::wire::hooks::{self, EmitReport, MAX_CUSTOM};
 use crate::wire::{Fault, FaultCode, catalog};
 
@@ -52,10 +53,6 @@ pub fn custom(name: &str, data: &Value) -> Result<Kind, String> {
         return Err(format!("the data of custom.{name} takes {bytes} bytes, at most {MAX_CUSTOM} are allowed"));
     }
     Ok(Kind::Custom { name: name.into(), data: Arc::from(data) })
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::sys::wait::Zombie;
 use crate::value::{Moment, ServiceName};
 use crate::wire::advice::Point;
 use crate::wire::event::{Actor, Event};
+use crate::wire::fault::shown;
 use crate::wire::hooks::{self, CommandsReport, HookReport, HostView};
 use crate::wire::request::{HookOrder, PluginCall};
 use crate::wire::{Fault, FaultCode, ReloadResult};
@@ -170,6 +171,5 @@ impl Daemon {
 }
 
 fn no_script(name: &str) -> Fault {
-    let shown: String = name.chars().take(80).collect();
-    Fault::new(FaultCode::Failed, format!("no such hook or plugin: `{shown}`")).with_hint(ABSENT)
+    Fault::new(FaultCode::Failed, format!("no such hook or plugin: `{}`", shown(name))).with_hint(ABSENT)
 }

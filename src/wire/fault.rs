@@ -145,6 +145,12 @@ pub(super) fn shortened(word: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
+/// As much of a name that somebody sent as a message repeats.
+#[must_use]
+pub fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

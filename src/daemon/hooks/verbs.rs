@@ -11,6 +11,7 @@ use crate::daemon::clock::Now;
 use crate::daemon::event_loop::Daemon;
 use crate::hooks::delivery::{Past, Standing};
 use crate::hooks::frame::{Question, ToHost};
+use crate::wire::fault::shown;
 use crate::wire::hooks::{
     self, CommandView, CommandsReport, HandlerView, HookReport, HostView, ScriptState, ScriptView, SwitchReport,
 };
@@ -68,8 +69,7 @@ impl Daemon {
 
     fn no_script(&self, name: &str) -> Fault {
         let known = self.hooks.scripts.iter().map(|script| script.name.as_str());
-        let shown: String = name.chars().take(80).collect();
-        Fault::new(FaultCode::Failed, format!("no such hook or plugin: `{shown}`{}", meant(name, known)))
+        Fault::new(FaultCode::Failed, format!("no such hook or plugin: `{}`{}", shown(name), meant(name, known)))
             .with_hint("`section3 hook list` lists them")
     }
 
@@ -128,9 +128,8 @@ impl Daemon {
         }
         let is_known = commands.iter().any(|view| view.command == command);
         if !is_known && self.hooks.why_not_loaded(plugin).is_none() {
-            let shown: String = command.chars().take(80).collect();
             let near = meant(&command, commands.iter().map(|view| view.command.as_str()));
-            let fault = Fault::new(FaultCode::Usage, format!("{plugin} has no command `{shown}`{near}"));
+            let fault = Fault::new(FaultCode::Usage, format!("{plugin} has no command `{}`{near}", shown(&command)));
             return answer.refuse(&fault.with_hint(format!("`section3 x {plugin}` lists its commands")));
         }
         let question = Question::Command { name: command, args };

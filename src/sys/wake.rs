@@ -14,7 +14,7 @@ pub struct Wake(Arc<Bell>);
 #[derive(Debug)]
 struct Bell {
     fd: EventFd,
-    /// Saves the system call where the bell is ringing already.
+    /// Saves the system call of whoever rings after that.
     rung: AtomicBool,
 }
 
@@ -32,9 +32,13 @@ impl Wake {
     /// Makes the descriptor readable. Whatever the other side should find must have been put there before.
     pub fn ring(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel) {
-            // Fails only where the counter is at its end: then it is readable anyway.
-            let _ = self.0.fd.write(1);
+            self.write();
         }
+    }
+
+    fn write(&self) {
+        // Fails only where the counter is at its end: then it is readable anyway.
+        let _ = self.0.fd.write(1);
     }
 
     /// Whether the bell was rung since the last [`Wake::silence`]; one load, no system call.
@@ -45,15 +49,54 @@ impl Wake {
 
     /// Makes the descriptor unreadable. Look for what the other side left only after this.
     pub fn silence(&self) {
-        // The order matters: in the other one, a ring between the two lines would be read away and the flag left up, and
-        // the bell would be dumb for ever. The swap (not a store) makes what that ring announced visible here.
-        let _ = self.0.fd.read();
-        self.0.rung.swap(false, Ordering::AcqRel);
+        // The order matters: in the other one, a ring between the two would be read away and the mark left, and the bell would be
+        // dumb for ever. Where nothing can be read, whoever rang has yet to write, and the mark stays until that has been read as
+        // well: without it nobody would read it. Every ring changes the state, also to what it was: what it announced is visible.
+        if self.0.fd.read().is_ok() {
+            self.0.rung.swap(false, Ordering::AcqRel);
+        }
     }
 }
 
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    fn wakes(bell: &Wake) -> bool {
+        poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    }
+
+    #[test]
+    fn many_rings_are_one() {
+        let bell = Wake::new().expect("a bell");
+        assert!(!bell.is_rung() && !wakes(&bell));
+        bell.ring();
+        bell.ring();
+        assert!(bell.is_rung() && wakes(&bell));
+        bell.silence();
+        assert!(!bell.is_rung() && !wakes(&bell));
+        bell.ring();
+        assert!(bell.is_rung() && wakes(&bell));
+    }
+
+    #[test]
+    fn who_answers_before_the_ring_is_complete_is_not_woken_for_ever() {
+        let bell = Wake::new().expect("a bell");
+        // Between the two steps of a ring.
+        bell.0.rung.swap(true, Ordering::AcqRel);
+        bell.silence();
+        bell.write();
+        // Woken, and told why.
+        assert!(wakes(&bell) && bell.is_rung());
+        bell.silence();
+        assert!(!wakes(&bell) && !bell.is_rung());
     }
 }

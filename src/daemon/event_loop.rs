@@ -174,6 +174,9 @@ impl Daemon {
     ) -> u8 {
         let mut now = Now::read();
         self.rest.turn(now.moment);
+        // The log thread is woken once a turn, and last: it has time, and on a busy machine it would have the processor before
+        // those who wait for this turn.
+        let mut undisturbed = self.pump.undisturbed();
         let code = loop {
             guarded(|| self.carry_out(now));
             guarded(|| self.feed_hooks(now));
@@ -185,6 +188,7 @@ impl Daemon {
             // Connections, probes and the outcomes of launches are tasks beside this one, and have their turn only while this
             // one waits. Where thousands of services crash there is always something at once below, and nobody ever would.
             tokio::task::yield_now().await;
+            drop(undisturbed);
             tokio::select! {
                 biased;
                 ready = signals.readable() => if let Ok(mut ready) = ready {
@@ -197,6 +201,7 @@ impl Daemon {
                 () = std::future::ready(()), if self.backlog.is_busy() => {}
                 () = wait_until(due, now.moment), if due.is_some() => {}
             }
+            undisturbed = self.pump.undisturbed();
             now = Now::read();
             let share = Share::of(SHARE);
             let more = std::iter::from_fn(|| letters.try_recv().ok()).take(LETTERS_A_TURN);
@@ -212,6 +217,7 @@ impl Daemon {
                 rest::begin();
             }
         };
+        drop(undisturbed);
         self.end(code, listener).await
     }
 

@@ -17,7 +17,7 @@ use super::report::{LogCounters, LogId, Report};
 use super::rest::Rest;
 use super::tail::Snapshot;
 use crate::spec::{Console, LogLimits};
-use crate::sys::wake::Wake;
+use crate::sys::wake::{Quiet, Wake};
 use crate::value::{Moment, Run};
 
 /// Bytes of the supervisor's own messages that may wait for the pump.
@@ -173,6 +173,13 @@ impl Pump {
         Ok(Self { commands, bell, own, ended })
     }
 
+    /// While the guard is there its thread sleeps on, whatever it is told: for the loop, which has others to serve first. Not
+    /// longer than a turn; [`Pump::pause`] ends it.
+    #[must_use]
+    pub fn undisturbed(&self) -> Quiet {
+        self.bell.quiet()
+    }
+
     /// Opens a log under the number `log`, which must be new. Where an older log of the same name still has a pipe, both go
     /// on in the same file. A file that cannot be opened is tried again at each write, and reported as loss.
     pub fn open(&self, log: LogId, name: &str, limits: LogLimits) -> Arc<LogCounters> {
@@ -245,6 +252,7 @@ impl Pump {
         let (answer, rest) = channel();
         let (go_on, wait) = channel();
         self.leave(Command::Pause { limit: limit / 2, answer, go_on: wait });
+        self.bell.aloud();
         match rest.recv_timeout(limit) {
             Ok(rest) => Ok(Paused { rest: rest?, _go_on: go_on }),
             Err(RecvTimeoutError::Timeout) => Err("the log pump does not come to a stop (slow disk?)".to_owned()),

@@ -454,6 +454,18 @@ fn a_full_inbox_delays_reports_and_a_fault_is_survived() {
 }
 
 #[test]
+fn who_is_undisturbed_hears_it_afterwards_and_a_pause_at_once() {
+    let rig = Rig::new();
+    let undisturbed = rig.pump.undisturbed();
+    let _log = rig.pump.open(WEB, "web", limits("1M", 1));
+    rig.pump.rotate(WEB, 7);
+    drop(undisturbed);
+    rig.await_report(|report| matches!(report, Report::Rotated { .. } | Report::NotRotated { .. }).then_some(()));
+    let _undisturbed = rig.pump.undisturbed();
+    rig.pump.pause(DEADLINE).expect("a pump that stands still");
+}
+
+#[test]
 fn pipes_outlive_the_pump() {
     let rig = Rig::new();
     rig.pump.open(WEB, "web", limits("1M", 5));

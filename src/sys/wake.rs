@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -14,9 +14,13 @@ pub struct Wake(Arc<Bell>);
 #[derive(Debug)]
 struct Bell {
     fd: EventFd,
-    /// Saves the system call of whoever rings after that.
-    rung: AtomicBool,
+    state: AtomicU8,
 }
+
+/// Somebody rang: saves the system call of whoever rings after that.
+const RUNG: u8 = 1;
+/// The descriptor is left alone for a while.
+const QUIET: u8 = 2;
 
 impl Wake {
     /// A silent bell.
@@ -26,12 +30,27 @@ impl Wake {
     /// `eventfd(2)`: out of descriptors or memory.
     pub fn new() -> io::Result<Self> {
         let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self(Arc::new(Bell { fd, rung: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Bell { fd, state: AtomicU8::new(0) })))
     }
 
     /// Makes the descriptor readable. Whatever the other side should find must have been put there before.
     pub fn ring(&self) {
-        if !self.0.rung.swap(true, Ordering::AcqRel) {
+        if self.0.state.fetch_or(RUNG, Ordering::AcqRel) == 0 {
+            self.write();
+        }
+    }
+
+    /// Puts off what is rung by anybody until the guard goes, or [`Wake::aloud`]: for who has more urgent things to do than to
+    /// wake somebody who then wants the processor.
+    #[must_use]
+    pub fn quiet(&self) -> Quiet {
+        self.0.state.fetch_or(QUIET, Ordering::AcqRel);
+        Quiet(self.clone())
+    }
+
+    /// Ends the quiet: what was rung meanwhile is rung now.
+    pub fn aloud(&self) {
+        if self.0.state.fetch_and(!QUIET, Ordering::AcqRel) == RUNG | QUIET {
             self.write();
         }
     }
@@ -44,7 +63,7 @@ impl Wake {
     /// Whether the bell was rung since the last [`Wake::silence`]; one load, no system call.
     #[must_use]
     pub fn is_rung(&self) -> bool {
-        self.0.rung.load(Ordering::Acquire)
+        self.0.state.load(Ordering::Acquire) & RUNG != 0
     }
 
     /// Makes the descriptor unreadable. Look for what the other side left only after this.
@@ -53,8 +72,18 @@ impl Wake {
         // dumb for ever. Where nothing can be read, whoever rang has yet to write, and the mark stays until that has been read as
         // well: without it nobody would read it. Every ring changes the state, also to what it was: what it announced is visible.
         if self.0.fd.read().is_ok() {
-            self.0.rung.swap(false, Ordering::AcqRel);
+            self.0.state.fetch_and(!RUNG, Ordering::AcqRel);
         }
+    }
+}
+
+/// While this is there the bell is quiet.
+#[derive(Debug)]
+pub struct Quiet(Wake);
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        self.0.aloud();
     }
 }
 
@@ -91,10 +120,40 @@ mod tests {
     fn who_answers_before_the_ring_is_complete_is_not_woken_for_ever() {
         let bell = Wake::new().expect("a bell");
         // Between the two steps of a ring.
-        bell.0.rung.swap(true, Ordering::AcqRel);
+        bell.0.state.fetch_or(RUNG, Ordering::AcqRel);
         bell.silence();
         bell.write();
         // Woken, and told why.
+        assert!(wakes(&bell) && bell.is_rung());
+        bell.silence();
+        assert!(!wakes(&bell) && !bell.is_rung());
+    }
+
+    #[test]
+    fn in_the_quiet_nobody_is_woken_and_after_it_once() {
+        let bell = Wake::new().expect("a bell");
+        let quiet = bell.quiet();
+        bell.ring();
+        // Who is awake anyway finds it.
+        assert!(!wakes(&bell) && bell.is_rung());
+        bell.silence();
+        drop(quiet);
+        assert!(wakes(&bell) && bell.is_rung());
+        bell.silence();
+        assert!(!wakes(&bell) && !bell.is_rung());
+        drop(bell.quiet());
+        assert!(!wakes(&bell) && !bell.is_rung());
+        let _quiet = bell.quiet();
+        bell.aloud();
+        bell.ring();
+        assert!(wakes(&bell));
+    }
+
+    #[test]
+    fn what_was_rung_before_the_quiet_is_heard_in_it() {
+        let bell = Wake::new().expect("a bell");
+        bell.ring();
+        let _quiet = bell.quiet();
         assert!(wakes(&bell) && bell.is_rung());
         bell.silence();
         assert!(!wakes(&bell) && !bell.is_rung());

@@ -14,6 +14,9 @@ use std::{fmt, io};
 
 use rustls::CertificateError;
 use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 
 pub use roots::Roots;
 
@@ -60,7 +63,7 @@ pub fn client() -> Result<reqwest::ClientBuilder, Fault> {
 /// # Errors
 /// [`Fault::Provider`] only.
 pub fn client_trusting(roots: Roots) -> Result<reqwest::ClientBuilder, Fault> {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(Fault::Provider)?
         .with_root_certificates(roots.into_store())
@@ -70,6 +73,21 @@ pub fn client_trusting(roots: Roots) -> Result<reqwest::ClientBuilder, Fault> {
         .user_agent(concat!("section3/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false))
+}
+
+/// What TLS is made of: ring, less what nobody here needs.
+fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() }
+}
+
+/// No client has a certificate of its own, so nothing is ever signed: the code for that is 28 KB of the program.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("a client has no key of its own here".to_owned()))
+    }
 }
 
 /// What to do about an error, where it is that nobody we trust has signed a server's certificate: what TLS itself says of it

@@ -36,7 +36,7 @@ impl Daemon {
             };
             let result = task::aside(read)
                 .await
-                .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));
+                .unwrap_or_else(|_| Err(Problems::internal(&file, "cannot be read: no thread for it, or a fault of section3 itself; try again".to_owned())));
             let _ = inbox.send(Letter::ConfigRead(Box::new(order), result)).await;
         });
     }

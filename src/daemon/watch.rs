@@ -565,8 +565,8 @@ impl Search {
                     let is_found = lines.take(&part);
                     (lines, is_found)
                 });
-                // An error means that the runtime ends.
-                let Ok((back, is_found)) = searched.await else { return };
+                // No thread for it, and this part is lost; or the end of the runtime.
+                let Ok((back, is_found)) = searched.await else { return find(Finding::OutputMissed).await };
                 lines = back;
                 is_found
             };

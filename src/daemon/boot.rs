@@ -224,11 +224,3 @@ fn ignored_names(spec: &Spec) -> Option<String> {
 fn hostname() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
-
-impl Refusal {
-    fn into_message(self) -> String {
-        match self {
-            Self::Taken(message) | Self::Unwritable(message) | Self::Unusable(message) => message,
-        }
-    }
-}

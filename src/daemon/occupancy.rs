@@ -34,6 +34,16 @@ pub enum Refusal {
     Unusable(String),
 }
 
+impl Refusal {
+    /// In words.
+    #[must_use]
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Taken(message) | Self::Unwritable(message) | Self::Unusable(message) => message,
+        }
+    }
+}
+
 impl Occupancy {
     /// Takes the lock beside `socket`, making its folder if need be. Touches nothing else.
     ///

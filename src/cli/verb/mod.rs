@@ -30,6 +30,8 @@ use crate::value::json::Raw;
 use crate::value::paths::Places;
 use crate::wire::{Fault, FaultCode, Reply, Request, State, StatusReport};
 
+/// After a time-out for a look at how things are: whoever set a limit does not wait for a supervisor that is stopped.
+const LOOK: Duration = Duration::from_millis(500);
 /// Services that a time-out names; of more it says how many.
 const MOST_NAMED: usize = 8;
 
@@ -79,7 +81,7 @@ impl Context<'_> {
     /// What a time-out means for an operator: what was waited for, and how things are now.
     fn timed_out(&self, what: &str, names: &[ServiceName], patience: Option<Duration>) -> Fault {
         let names = names.to_vec();
-        let now = call_for::<StatusReport>(&self.places, &Request::Status { names }, Some(PATIENCE));
+        let now = call_for::<StatusReport>(&self.places, &Request::Status { names }, Some(LOOK));
         let states = now.map_or_else(
             |_| String::new(),
             |report| {

@@ -202,7 +202,11 @@ fn make_private(folder: &Path) -> Result<(), Refusal> {
     let shown = folder.display();
     if !folder.exists() {
         if let Some(parent) = folder.parent().filter(|parent| !parent.exists()) {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|error| unwritable("make", parent, &error))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(parent)
+                .map_err(|error| unwritable("make", parent, &error))?;
         }
         match fs::DirBuilder::new().mode(0o700).create(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(unwritable("make", folder, &error)),

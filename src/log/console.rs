@@ -73,7 +73,8 @@ impl Printer {
     ///
     /// No thread could be made.
     pub fn start(stdout: OwnedFd) -> io::Result<Self> {
-        let shared = Arc::new(Shared { spool: Mutex::default(), changed: Condvar::new(), bell: Wake::new()?, fault: AtomicI32::new(0) });
+        let shared =
+            Arc::new(Shared { spool: Mutex::default(), changed: Condvar::new(), bell: Wake::new()?, fault: AtomicI32::new(0) });
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("console".to_owned()).stack_size(STACK).spawn(move || theirs.write_all_to(&stdout))?;
         Ok(Self(shared))

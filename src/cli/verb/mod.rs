@@ -90,7 +90,8 @@ impl Context<'_> {
                 let several = report.services.len() > 1 && report.services.iter().any(|service| moves(service.state));
                 let left = report.services.iter().filter(|service| !several || moves(service.state));
                 let states: Vec<_> = left.map(|service| format!("{} is {}", service.name, service.state)).collect();
-                let more = if states.len() > MOST_NAMED { format!(" and {} more", states.len() - MOST_NAMED) } else { String::new() };
+                let more =
+                    if states.len() > MOST_NAMED { format!(" and {} more", states.len() - MOST_NAMED) } else { String::new() };
                 format!(": {}{more}", states[..states.len().min(MOST_NAMED)].join(", "))
             },
         );

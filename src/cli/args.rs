@@ -43,7 +43,7 @@ Exit codes of commands: 0 done, 1 the action failed, 2 usage, 3 no supervisor at
   5 time-out, 6 invalid config, 7 not permitted, 8 an update is available
 The supervisor ends with 0 after SIGTERM or SIGINT, or with the code of a service that ended badly for good.
 Examples:
-  section3 init && section3 check && section3
+  section3 init section3.yml && section3 check section3.yml && section3 --config section3.yml
   section3 status
   section3 restart web && section3 wait web --for running --timeout 30s";
 
@@ -247,6 +247,9 @@ pub struct Rotate {
 pub struct Check {
     /// Config; the supervisor's without one
     pub file: Option<PathBuf>,
+    /// The same, for whoever writes it as the supervisor has it
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
+    pub config: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -256,6 +259,9 @@ pub struct Check {
 pub struct Init {
     /// Where to; the supervisor's config without one
     pub file: Option<PathBuf>,
+    /// The same, for whoever writes it as the supervisor has it
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Group, Debug)]
@@ -334,8 +340,8 @@ impl Args {
     pub fn check(&self) -> Result<(), Fault> {
         let Some(verb) = &self.verb else { return Ok(()) };
         let (takes_config, takes_socket) = match verb {
-            Verb::Check(asked) => (asked.file.is_none(), false),
-            Verb::Init(asked) => (asked.file.is_none(), false),
+            Verb::Check(asked) => (asked.file.is_none() && asked.config.is_none(), false),
+            Verb::Init(asked) => (asked.file.is_none() && asked.config.is_none(), false),
             Verb::Demo | Verb::Completions(_) | Verb::Man(_) => (false, false),
             Verb::Itself(asked) => (false, !matches!(asked.verb, SelfVerb::Version { .. })),
             Verb::Status(_)

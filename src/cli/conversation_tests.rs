@@ -101,6 +101,25 @@ fn a_time_out_says_how_things_are() {
 }
 
 #[test]
+fn of_many_a_time_out_names_those_that_are_on_their_way() {
+    let service = |name: &str, state: &str| format!(r#"{{"name":"{name}","state":"{state}","crashes":0}}"#);
+    let told = |services: &[String]| -> String {
+        let one = service("web", "starting").replace(r#","crashes""#, r#","pid":7,"crashes""#);
+        assert!(STATUS.contains(&one), "{one}");
+        let status: &'static str = STATUS.replace(&one, &services.join(",")).leak();
+        let answers: &'static [&'static str] = vec!["", status].leak();
+        let outcome = converse("start --all --timeout 1ms", false, answers);
+        outcome.stderr.lines().next().unwrap_or_default().to_owned()
+    };
+    let some = [service("web", "running"), service("db", "starting"), service("one", "failed"), service("api", "waiting")];
+    assert_eq!(told(&some), "error: start was not done within 1ms: db is starting, api is waiting");
+    let settled = [service("web", "running"), service("one", "failed")];
+    assert_eq!(told(&settled), "error: start was not done within 1ms: web is running, one is failed");
+    let many: Vec<_> = (1..=10).map(|n| service(&format!("s{n}"), "waiting")).collect();
+    assert!(told(&many).ends_with("s8 is waiting and 2 more"), "{}", told(&many));
+}
+
+#[test]
 fn refusals_have_their_exit_codes() {
     for (answer, code, told) in [
         (

@@ -80,8 +80,8 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
         #[cfg(feature = "hooks")]
         Verb::Plugin(asked) => verb::plugin::run(context, &around.config(config), &asked)?,
-        Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(config)), asked.json)?,
-        Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(config)))?,
+        Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(asked.config).or(config)), asked.json)?,
+        Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(asked.config).or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
         Verb::Itself(asked) => match asked.verb {
             SelfVerb::Version { json } => verb::itself::version::run(context.out, json)?,

@@ -211,7 +211,9 @@ pub async fn serve(listener: UnixListener, places: Places, calls: mpsc::Sender<C
                 let line = places.enter(Line::new(stream));
                 task::begin(async move {
                     let Ok(_place) = free.try_acquire() else {
-                        line.turn_away(&Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected"))).await;
+                        let fault = Fault::new(FaultCode::Busy, format!("{MAX_CLIENTS} clients are connected, that is the most"));
+                        let hint = "try again in a moment; each `wait`, `tail -f` and `events -f` that runs is one of them";
+                        line.turn_away(&fault.with_hint(hint)).await;
                         return;
                     };
                     converse(&line, owner, &calls).await;

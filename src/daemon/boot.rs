@@ -176,7 +176,7 @@ pub fn start_pump(
 fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occupancy, Failure> {
     // Absolute: services with another `dir` find it in SECTION3_SOCKET.
     let take = |path: &std::path::Path| Occupancy::take(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
-    first_that_works(places, restrictions, "the socket", |path| match take(path) {
+    first_that_works(places, restrictions, ("the socket", "--socket or SECTION3_SOCKET"), |path| match take(path) {
         Ok(occupancy) => Ok(occupancy),
         Err(Refusal::Unwritable(message)) => Err((true, message)),
         Err(refusal) => Err((false, refusal.into_message())),
@@ -184,7 +184,7 @@ fn occupy(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Occu
 }
 
 fn open_folder(places: &paths::Places, restrictions: &mut Vec<String>) -> Result<Folder, Failure> {
-    first_that_works(places, restrictions, "the logs", |path| {
+    first_that_works(places, restrictions, ("the logs", "--log-dir or SECTION3_LOG_DIR"), |path| {
         Folder::open(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned())).map_err(|error| {
             use std::io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
             (matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem), error.to_string())
@@ -196,23 +196,23 @@ fn open_folder(places: &paths::Places, restrictions: &mut Vec<String>) -> Result
 fn first_that_works<T>(
     places: &paths::Places,
     restrictions: &mut Vec<String>,
-    what: &str,
+    (what, how_to_name): (&str, &str),
     open: impl Fn(&std::path::Path) -> Result<T, (bool, String)>,
 ) -> Result<T, Failure> {
-    let mut tried = String::new();
+    let mut tried: Vec<String> = Vec::new();
     for path in &places.paths {
         match open(path) {
             Ok(opened) => {
                 if !tried.is_empty() {
-                    restrictions.push(format!("{tried}; {what} went to {}", path.display()));
+                    restrictions.push(format!("{}; {what} went to {}", tried.join("; "), path.display()));
                 }
                 return Ok(opened);
             }
-            Err((true, message)) => tried = message,
+            Err((true, message)) => tried.push(message),
             Err((false, message)) => return Err((EXIT_FAILED, message)),
         }
     }
-    Err((EXIT_FAILED, tried))
+    Err((EXIT_FAILED, format!("{}; name a place that can be written with {how_to_name}", tried.join("; "))))
 }
 
 fn ignored_names(spec: &Spec) -> Option<String> {
@@ -223,12 +223,4 @@ fn ignored_names(spec: &Spec) -> Option<String> {
 
 fn hostname() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-impl Refusal {
-    fn into_message(self) -> String {
-        match self {
-            Self::Taken(message) | Self::Unwritable(message) | Self::Unusable(message) => message,
-        }
-    }
 }

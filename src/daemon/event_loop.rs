@@ -21,7 +21,7 @@ use super::guard::guarded;
 use super::handover::{Asker, Handover};
 use super::hooks::{Catalogue, Hooks, Memory};
 use super::inbox::{CAPACITY, Letter, ReloadOrder};
-use super::occupancy::Occupancy;
+use super::occupancy::{Occupancy, Refusal};
 use super::orders::Orders;
 use super::recipe::Surroundings;
 use super::rest::{self, Rest};
@@ -317,7 +317,7 @@ impl Daemon {
             return;
         }
         let shown = self.occupancy.socket().display().to_string();
-        let made = self.occupancy.listen().map_err(|refusal| format!("{refusal:?}"));
+        let made = self.occupancy.listen().map_err(Refusal::into_message);
         match made.and_then(|socket| self.serve(socket).map_err(|error| words::io(&error))) {
             Ok(serving) => {
                 listener.abort();

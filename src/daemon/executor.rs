@@ -240,8 +240,9 @@ impl Daemon {
         let inbox = self.inbox.clone();
         task::begin(async move {
             let gathered = task::aside(move || Materials::gather(&spec.definition)).await;
-            let gathered = gathered
-                .unwrap_or_else(|_| Err(LaunchFacts { stage: "prepare", message: "failed inside the supervisor".to_owned() }));
+            let gathered = gathered.unwrap_or_else(|_| {
+                Err(LaunchFacts { stage: "prepare", message: "no thread for it, or a fault of section3 itself".to_owned() })
+            });
             let _ = inbox.send(Letter::Gathered(id, run, gathered)).await;
         });
     }

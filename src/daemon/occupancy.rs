@@ -34,6 +34,16 @@ pub enum Refusal {
     Unusable(String),
 }
 
+impl Refusal {
+    /// In words.
+    #[must_use]
+    pub fn into_message(self) -> String {
+        match self {
+            Self::Taken(message) | Self::Unwritable(message) | Self::Unusable(message) => message,
+        }
+    }
+}
+
 impl Occupancy {
     /// Takes the lock beside `socket`, making its folder if need be. Touches nothing else.
     ///
@@ -52,7 +62,7 @@ impl Occupancy {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path);
-        let file = options.map_err(|error| unwritable(&path, &error))?;
+        let file = options.map_err(|error| unwritable("open", &path, &error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { socket: socket.to_owned(), lock, bound: None }),
             Err((mut file, Errno::EAGAIN)) => {
@@ -121,7 +131,7 @@ impl Occupancy {
         let shown = self.socket.display();
         match fs::symlink_metadata(&self.socket) {
             Ok(found) if found.file_type().is_socket() => {
-                fs::remove_file(&self.socket).map_err(|error| unwritable(&self.socket, &error))?;
+                fs::remove_file(&self.socket).map_err(|error| unwritable("remove", &self.socket, &error))?;
             }
             Ok(_) => return Err(Refusal::Unusable(format!("{shown} is not a socket; remove it or choose another --socket"))),
             Err(_) => {}
@@ -192,14 +202,18 @@ fn make_private(folder: &Path) -> Result<(), Refusal> {
     let shown = folder.display();
     if !folder.exists() {
         if let Some(parent) = folder.parent().filter(|parent| !parent.exists()) {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|error| unwritable(parent, &error))?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(parent)
+                .map_err(|error| unwritable("make", parent, &error))?;
         }
         match fs::DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(unwritable(folder, &error)),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(unwritable("make", folder, &error)),
             _ => {}
         }
     }
-    let meta = fs::symlink_metadata(folder).map_err(|error| unwritable(folder, &error))?;
+    let meta = fs::symlink_metadata(folder).map_err(|error| unwritable("look at", folder, &error))?;
     let me = nix::unistd::geteuid().as_raw();
     if !meta.is_dir() {
         return Err(Refusal::Unusable(format!("{shown} is not a folder; choose another --socket")));
@@ -219,8 +233,8 @@ fn make_private(folder: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Refusal {
-    let message = format!("cannot write {}: {}", path.display(), words::io(error));
+fn unwritable(what: &str, path: &Path, error: &std::io::Error) -> Refusal {
+    let message = format!("cannot {what} {}: {}", path.display(), words::io(error));
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EROFS | Errno::EACCES | Errno::EPERM | Errno::ENOENT) => Refusal::Unwritable(message),
         _ => Refusal::Unusable(message),

@@ -34,9 +34,12 @@ impl Daemon {
                 let catalogue = Catalogue::read(&spec.scripts);
                 Ok((spec, catalogue))
             };
-            let result = task::aside(read)
-                .await
-                .unwrap_or_else(|_| Err(Problems::internal(&file, "reading it failed inside the supervisor".to_owned())));
+            let result = task::aside(read).await.unwrap_or_else(|_| {
+                Err(Problems::internal(
+                    &file,
+                    "cannot be read: no thread for it, or a fault of section3 itself; try again".to_owned(),
+                ))
+            });
             let _ = inbox.send(Letter::ConfigRead(Box::new(order), result)).await;
         });
     }

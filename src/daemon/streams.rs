@@ -177,7 +177,8 @@ async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> R
                 return Ok(());
             }
             Err(_) => {
-                let message = format!("reading the log of {} failed inside the supervisor", name.as_str());
+                let message =
+                    format!("cannot read the log of {}: no thread for it, or a fault of section3 itself", name.as_str());
                 answer.refuse(&Fault::new(FaultCode::Internal, message));
                 return Ok(());
             }

@@ -40,6 +40,7 @@ use crate::sys::watch::watch;
 use crate::sys::{task, words};
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
+use crate::wire::text::NOT_READY;
 use crate::wire::{HealthView, State};
 
 /// A readiness question may take this long, or its interval where that is longer.
@@ -208,7 +209,7 @@ impl Watches {
         let words = self.of.get(&id)?.words.borrow();
         let own = words.status.clone().filter(|status| !status.is_empty());
         own.or_else(|| words.is_stopping.then(|| "it says that it is stopping".to_owned()))
-            .or_else(|| words.refusal.as_ref().map(|why| format!("not ready yet: {why}")))
+            .or_else(|| words.refusal.as_ref().map(|why| format!("{NOT_READY}: {why}")))
     }
 
     /// What is thought of the health of the present run; `None` where nobody asks.
@@ -565,8 +566,8 @@ impl Search {
                     let is_found = lines.take(&part);
                     (lines, is_found)
                 });
-                // An error means that the runtime ends.
-                let Ok((back, is_found)) = searched.await else { return };
+                // No thread for it, and this part is lost; or the end of the runtime.
+                let Ok((back, is_found)) = searched.await else { return find(Finding::OutputMissed).await };
                 lines = back;
                 is_found
             };

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use nix::errno::Errno;
 
 use crate::sys::epoll::wait_writable;
 use crate::sys::wake::Wake;
+use crate::sys::words;
 
 /// Bytes that wait for the reader of stdout at most; twice that with what is being written.
 const SPOOL: usize = 1 << 20;
@@ -35,6 +37,8 @@ struct Shared {
     changed: Condvar,
     /// Rung for a pause: a thread that waits for the reader of stdout must hear of it.
     bell: Wake,
+    /// What the kernel said as stdout could not be written any more, until the pump has asked; 0 where there is nothing new.
+    fault: AtomicI32,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +46,14 @@ struct Spool {
     bytes: Vec<u8>,
     /// Lines dropped since the last line that fitted.
     dropped: u64,
+    /// Lines that could not be written and are not said to be missing yet.
+    unwritten: u64,
+    /// As many of them as the pump was not told of.
+    untold: u64,
+    /// What the kernel said when it was tried last; `None` where it went well.
+    trouble: Option<Errno>,
+    /// The last thing that was written is a part of a line.
+    is_torn: bool,
     /// The thread has taken bytes and not written them yet.
     is_writing: bool,
     /// Nothing is to be written until the pause is over.
@@ -50,7 +62,7 @@ struct Spool {
     is_parked: bool,
     /// No more lines will come.
     is_ending: bool,
-    /// Stdout is broken, or all is written after the end: nothing will be written any more.
+    /// All is written after the end: nothing will be written any more.
     is_closed: bool,
 }
 
@@ -61,7 +73,8 @@ impl Printer {
     ///
     /// No thread could be made.
     pub fn start(stdout: OwnedFd) -> io::Result<Self> {
-        let shared = Arc::new(Shared { spool: Mutex::default(), changed: Condvar::new(), bell: Wake::new()? });
+        let shared =
+            Arc::new(Shared { spool: Mutex::default(), changed: Condvar::new(), bell: Wake::new()?, fault: AtomicI32::new(0) });
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("console".to_owned()).stack_size(STACK).spawn(move || theirs.write_all_to(&stdout))?;
         Ok(Self(shared))
@@ -74,7 +87,7 @@ impl Printer {
         if spool.is_closed {
             return 0;
         }
-        let (mut dropped, mut start, mut begun) = (0, 0, begun);
+        let (mut dropped, mut start, mut begun) = (std::mem::take(&mut spool.untold), 0, begun);
         for newline in memchr_iter(b'\n', bytes) {
             dropped += u64::from(!spool.add(name, begun, &bytes[start..=newline]));
             begun = &[];
@@ -86,6 +99,14 @@ impl Printer {
             self.0.changed.notify_all();
         }
         dropped
+    }
+
+    /// Why stdout cannot be written, once as that begins.
+    pub fn fault(&self) -> Option<Errno> {
+        match self.0.fault.swap(0, Ordering::AcqRel) {
+            0 => None,
+            number => Some(Errno::from_raw(number)),
+        }
     }
 
     /// Stops writing, between two bytes that are known to be written and not to be. Returns what was not; `None` where the
@@ -102,7 +123,7 @@ impl Printer {
             return None;
         }
         spool.add_dropped();
-        Some(spool.bytes.clone())
+        Some([spool.missing(), spool.bytes.clone()].concat())
     }
 
     /// The pause is over.
@@ -159,7 +180,11 @@ impl Shared {
                     break;
                 }
                 if spool.is_ending {
-                    return self.close(spool);
+                    // The last that can be tried.
+                    let missing = spool.missing();
+                    drop(spool);
+                    let _ = self.write(stdout, &missing);
+                    return self.close(self.lock());
                 }
                 // What a burst needed is not kept for the next one.
                 spool.bytes.shrink_to(KEPT);
@@ -168,23 +193,55 @@ impl Shared {
             }
             std::mem::swap(&mut spool.bytes, &mut batch);
             spool.is_writing = true;
+            let missing = spool.missing();
             drop(spool);
-            match self.write(stdout, &batch) {
-                Some(written) if written < batch.len() => {
-                    let mut spool = self.lock();
-                    batch.drain(..written);
-                    batch.extend_from_slice(&spool.bytes);
-                    std::mem::swap(&mut spool.bytes, &mut batch);
+            let said = self.write(stdout, &missing);
+            let mut spool = self.lock();
+            if said == Ok(missing.len()) {
+                (spool.unwritten, spool.is_torn) = (0, false);
+                drop(spool);
+                let written = self.write(stdout, &batch);
+                spool = self.lock();
+                match written {
+                    Ok(written) if written < batch.len() => {
+                        batch.drain(..written);
+                        spool.put_back(&mut batch);
+                    }
+                    Ok(_) => spool.trouble = None,
+                    Err((written, errno)) => self.give_up(&mut spool, &batch, written, errno),
                 }
-                Some(_) => {}
-                None => return self.close(self.lock()),
+            } else if let Err((written, errno)) = said {
+                spool.is_torn |= written > 0;
+                self.give_up(&mut spool, &batch, 0, errno);
+            } else {
+                // A pause in the middle of it: it is said again.
+                spool.is_torn |= said != Ok(0);
+                spool.put_back(&mut batch);
             }
+            drop(spool);
             batch.clear();
         }
     }
 
-    /// Returns how much was written: all of it but where a pause came; `None` where nobody reads any more.
-    fn write(&self, stdout: &OwnedFd, bytes: &[u8]) -> Option<usize> {
+    /// Counts what could not be written after the first `written` bytes. The next lines are tried again: a full disk gets
+    /// room, and a named pipe a reader.
+    fn give_up(&self, spool: &mut Spool, batch: &[u8], written: usize, errno: Errno) {
+        let (done, rest) = batch.split_at(written.min(batch.len()));
+        spool.is_torn |= done.last().is_some_and(|byte| *byte != b'\n');
+        let lines = memchr_iter(b'\n', rest).count() as u64;
+        spool.unwritten += lines;
+        spool.untold += lines;
+        if spool.trouble.replace(errno) != Some(errno) {
+            self.fault.store(errno as i32, Ordering::Release);
+        }
+    }
+
+    /// Returns how much was written: all of it but where a pause came.
+    ///
+    /// # Errors
+    ///
+    /// How much was written, and what the kernel said then.
+    fn write(&self, stdout: &OwnedFd, bytes: &[u8]) -> Result<usize, (usize, Errno)> {
         let mut written = 0;
         while written < bytes.len() {
             wait_writable(stdout, &self.bell);
@@ -196,10 +253,10 @@ impl Shared {
                 Ok(count) => written += count,
                 // Somebody who shares it made it non-blocking.
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(_) => return None,
+                Err(errno) => return Err((written, errno)),
             }
         }
-        Some(written)
+        Ok(written)
     }
 
     fn close(&self, mut spool: MutexGuard<'_, Spool>) {
@@ -209,6 +266,12 @@ impl Shared {
 }
 
 impl Spool {
+    /// Puts bytes before all others.
+    fn put_back(&mut self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.bytes);
+        std::mem::swap(&mut self.bytes, bytes);
+    }
+
     /// Adds one whole line; `false` where it does not fit.
     fn add(&mut self, name: &str, begun: &[u8], line: &[u8]) -> bool {
         let size = name.len() + 3 + begun.len() + line.len();
@@ -227,11 +290,26 @@ impl Spool {
     fn add_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
-            let lines = if dropped == 1 { "1 line is".to_owned() } else { format!("{dropped} lines are") };
-            self.bytes
-                .extend_from_slice(format!("[section3] {lines} missing here: the reader of stdout is too slow\n").as_bytes());
+            self.bytes.extend_from_slice(missing(dropped, "the reader of stdout is too slow").as_bytes());
         }
     }
+
+    /// What belongs before the next byte: the end of a line that was torn, and what could not be written since.
+    fn missing(&self) -> Vec<u8> {
+        let mut text = String::new();
+        if self.is_torn {
+            text.push('\n');
+        }
+        if let (Some(errno), 1..) = (self.trouble, self.unwritten) {
+            text += &missing(self.unwritten, &words::errno(errno));
+        }
+        text.into_bytes()
+    }
+}
+
+fn missing(count: u64, why: &str) -> String {
+    let lines = if count == 1 { "1 line is".to_owned() } else { format!("{count} lines are") };
+    format!("[section3] {lines} missing here: {why}\n")
 }
 
 /// The unfinished console line of one log.
@@ -356,6 +434,37 @@ mod tests {
         let printer = Printer::start(into).expect("start");
         line.add(&printer, "web", b"nobody reads this\n");
         printer.finish(Duration::from_secs(10));
+    }
+
+    /// P08: a full disk gets room again, and a named pipe another reader.
+    #[test]
+    fn what_cannot_be_written_is_counted_and_said_once_it_can_be() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a named pipe");
+        let ends = || File::options().read(true).write(true).open(&path).expect("both ends");
+        let both = ends();
+        let into = File::options().write(true).open(&path).expect("the end to write to");
+        drop(both);
+        let printer = Printer::start(into.into()).expect("start");
+        let mut line = Line::default();
+        let (mut written, mut dropped) = (0, 0);
+        while dropped == 0 {
+            dropped = line.add(&printer, "web", b"nobody reads this\n");
+            written += 1;
+        }
+        assert_eq!(printer.fault(), Some(Errno::EPIPE));
+        assert_eq!(printer.fault(), None, "twice");
+        while printer.0.lock().is_writing || !printer.0.lock().bytes.is_empty() {
+            thread::yield_now();
+        }
+        let again = ends();
+        line.add(&printer, "web", b"somebody reads this\n");
+        printer.finish(Duration::from_secs(10));
+        let mut text = vec![0; 4096];
+        let count = (&again).read(&mut text).expect("read");
+        let said = format!("[section3] {written} lines are missing here: broken pipe\n[web] somebody reads this\n");
+        assert_eq!(String::from_utf8_lossy(&text[..count]), said);
     }
 
     #[test]

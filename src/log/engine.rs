@@ -150,6 +150,11 @@ impl Engine {
         }
         self.ready = ready;
         self.meet_deadlines(now);
+        if let Some(errno) = self.printer.as_ref().and_then(Printer::fault) {
+            let why = words::errno(errno);
+            let message = format!("cannot write to stdout: {why}; lines are missing there and counted, files have them all");
+            self.outbox.push_back(Report::Fault { message });
+        }
         self.report(now);
         let wait = self.gather.after_turn(now, fill);
         if let Some(wait) = wait.filter(|_| !had_commands && self.ending.is_none()) {

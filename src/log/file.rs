@@ -263,6 +263,8 @@ impl LogFile {
     /// What stopped the shift. The current file goes on.
     pub fn rotate(&mut self, folder: &mut Folder, line_is_open: bool, now: Moment) -> io::Result<Option<Turned>> {
         self.check_now(folder, now)?;
+        // Somebody asks, and is to hear what stands in the way, not that it was tried a moment ago.
+        self.open_again_at = None;
         self.open(folder, now)?;
         let at = self.position();
         let is_too_long = at.size - at.line_start >= self.limits.max_size.get();

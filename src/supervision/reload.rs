@@ -50,12 +50,13 @@ impl Supervisor {
     fn change_of(&self, spec: &spec::Service) -> Change {
         let Some(id) = self.id(spec.name.as_str()) else { return Change::Added };
         let Some(service) = self.service(id) else { return Change::Added };
-        let newest = service.newest();
+        // What it is made from now, not what an earlier reload has brought and left for its next restart.
+        let present = service.spec();
         match () {
             // One whose stop is still held never went: its removal is taken back.
             () if service.is_removed() && !self.is_held(id) => Change::Added,
-            () if newest.definition != spec.definition => Change::Definition,
-            () if newest.policy != spec.policy => Change::Policy,
+            () if present.definition != spec.definition => Change::Definition,
+            () if present.policy != spec.policy => Change::Policy,
             () => Change::None,
         }
     }

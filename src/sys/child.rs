@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 
 use super::raw::{Errno, syscall};
-use super::spawn::{Prepared, Stage};
+use super::spawn::{Identity, Prepared, Stage};
 
 /// A resource limit as `prlimit64(2)` reads it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,11 @@ fn become_it(prepared: &Prepared) -> Step {
     // umask(2) cannot fail.
     let _ = step(Stage::Dir, libc::SYS_umask, [recipe.umask as usize, 0, 0, 0, 0]);
     if let Some(who) = &recipe.identity {
-        step(Stage::User, libc::SYS_setgroups, [who.groups.len(), who.groups.as_ptr() as usize, 0, 0, 0])?;
+        match step(Stage::User, libc::SYS_setgroups, [who.groups.len(), who.groups.as_ptr() as usize, 0, 0, 0]) {
+            // Whoever is that user already needs no privilege for it, and keeps the groups that he has.
+            Err((_, libc::EPERM)) if is_already(who) => {}
+            done => done?,
+        }
         let (gid, uid) = (who.gid as usize, who.uid as usize);
         step(Stage::User, libc::SYS_setresgid, [gid, gid, gid, 0, 0])?;
         step(Stage::User, libc::SYS_setresuid, [uid, uid, uid, 0, 0])?;
@@ -123,6 +127,12 @@ fn execute(prepared: &Prepared) -> Errno {
         }
     }
     worst
+}
+
+fn is_already(who: &Identity) -> bool {
+    // SAFETY: touches no memory.
+    let own = |number| unsafe { call(number, [0; 5]) };
+    (own(libc::SYS_geteuid), own(libc::SYS_getegid)) == (Ok(who.uid as usize), Ok(who.gid as usize))
 }
 
 fn step(stage: Stage, number: libc::c_long, args: [usize; 5]) -> Step {

@@ -67,6 +67,12 @@ pub fn raise_descriptor_limit() -> Result<Limit, Errno> {
     Ok(Limit { soft, hard })
 }
 
+/// The most address space, in bytes, that a child of ours may be given.
+#[must_use]
+pub fn most_address_space() -> u64 {
+    getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(_, hard)| hard)
+}
+
 /// Makes room for `count` descriptors at once, while there is one thread: a table that grows under several threads waits for
 /// an RCU grace period, some milliseconds each time it doubles. Where the limit is lower, nothing is done.
 pub fn make_room_for_descriptors(null: &OwnedFd, count: usize) {

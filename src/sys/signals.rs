@@ -1,14 +1,11 @@
 //! Signals to the supervisor: blocked, and read from a descriptor.
+#![allow(unsafe_code)]
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal as Known, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::value::Signal;
-
-/// Faults of our own program: blocked, they would only turn into endless loops or a silent SIGKILL.
-const FAULTS: [Known; 7] =
-    [Known::SIGSEGV, Known::SIGBUS, Known::SIGFPE, Known::SIGILL, Known::SIGABRT, Known::SIGSYS, Known::SIGTRAP];
 
 /// A signal that reached the supervisor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,19 +16,29 @@ pub struct Arrived {
     pub from_pid: u32,
 }
 
-/// Blocks every signal but faults, for this thread and the ones it will start, and opens the descriptor they are read
-/// from. Must come before the first thread and the first child: from here on no signal is fatal, and none is lost.
+/// Blocks every signal, for this thread and the ones it will start, and opens the descriptor they are read from. Must come
+/// before the first thread and the first child: from here on no signal is fatal, and none is lost. A fault of our own is fatal
+/// all the same: the kernel unblocks its signal first.
 ///
 /// # Errors
 ///
 /// Where the kernel has no descriptor left.
 pub fn block_and_open() -> Result<SignalFd, Errno> {
-    let mut set = SigSet::all();
-    for fault in FAULTS {
-        set.remove(fault);
-    }
+    let set = SigSet::all();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?;
+    ignore_reserved();
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// The C library keeps the first real-time signals for itself and lets nobody block them, but whoever sends one ends us. What
+/// it wants them for, cancelled threads and a changed uid, does not happen here.
+fn ignore_reserved() {
+    // The kernel's sigaction: handler, flags, restorer, mask.
+    let ignore = [libc::SIG_IGN, 0, 0, 0];
+    for signal in 32..libc::SIGRTMIN() {
+        // SAFETY: the call reads a structure that lives until it returns, and is told the size of its mask.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), 0, 8) };
+    }
 }
 
 /// The next signal, if one is waiting.

@@ -25,7 +25,8 @@ const FOR: Opt = ("for", None, true);
 const OF_THE_CLIENT: [&str; 3] = ["json", "timeout", "raw"];
 
 pub(super) fn decode(line: &str) -> Result<Request, Fault> {
-    let mut words = line.split_ascii_whitespace();
+    // As it is typed: the other commands of `self` are about a file, and no business of a supervisor.
+    let mut words = line.strip_prefix("self ").filter(|rest| rest.trim() == "reexec").unwrap_or(line).split_ascii_whitespace();
     let Some(verb) = words.next() else {
         return Err(usage("the request is empty").with_hint("`status` lists the services"));
     };
@@ -291,6 +292,7 @@ mod tests {
             ("x logship retry --all -n 5", call(Some("logship"), Some("retry"), &["--all", "-n", "5"])),
             ("version", Request::Version),
             ("reexec", Request::Reexec),
+            ("self reexec", Request::Reexec),
         ] {
             assert_eq!(Request::decode(line.as_bytes()), (Form::Plain, Ok(request)), "{line:?}");
         }

@@ -39,6 +39,9 @@ impl Paint {
 const NAME: usize = 7;
 const STATE: usize = 8;
 
+/// What a service is that starts; the supervisor's message about its probe begins with it, too.
+pub const NOT_READY: &str = "not ready yet";
+
 /// The width of the name column for these names.
 #[must_use]
 pub fn name_width<'a>(names: impl IntoIterator<Item = &'a str>) -> usize {
@@ -82,8 +85,10 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
         State::Starting | State::Running | State::Stopping => {
             words.extend(service.pid.map(|pid| format!("PID {pid}")));
             words.extend(service.uptime_s.map(|s| format!("uptime {}", human(Duration::from_secs(s)))));
-            if service.state == State::Starting {
-                words.push("not ready yet".to_owned());
+            // The message may say it with the reason.
+            let is_told = service.message.as_ref().is_some_and(|message| message.starts_with(NOT_READY));
+            if service.state == State::Starting && !is_told {
+                words.push(NOT_READY.to_owned());
             }
             words.extend(crashes);
         }

@@ -78,6 +78,7 @@ fn every_state_has_its_line() {
         },
         ServiceView { waiting_for: vec!["db".into(), "web".into()], ..new("api", State::Waiting) },
         ServiceView { pid: Some(7), uptime_s: Some(0), ready: Some(false), ..new("slow", State::Starting) },
+        ServiceView { pid: Some(7), message: Some("not ready yet: refused".into()), ..new("asked", State::Starting) },
         ServiceView { pid: Some(8), uptime_s: Some(61), ..new("old", State::Stopping) },
         ServiceView { run: Some(1), since: at(2), last_exit: exited(ExitStatus::Code(0)), ..new("once", State::Exited) },
         ServiceView { run: Some(1), last_exit: exited(ExitStatus::Code(0)), ..new("just", State::Exited) },
@@ -109,6 +110,7 @@ web      running   PID 12345  uptime 2h34m
 worker   backoff   exit 1  crash 3  next start in 4s
 api      waiting   waiting for db, web
 slow     starting  PID 7  uptime 0s  not ready yet
+asked    starting  PID 7  not ready yet: refused
 old      stopping  PID 8  uptime 1m1s
 once     exited    exit 0  2m ago
 just     exited    exit 0  0s ago

@@ -73,7 +73,11 @@ fn a_good_file_is_accepted() {
     home.json(&["check"]);
     let other = home.path("other.yml");
     fs::write(&other, "services: {}\n").expect("a config");
-    home.cli(&["check", &other.display().to_string()]).exits(0);
+    let other = other.display().to_string();
+    home.cli(&["check", &other]).exits(0).says(&["0 services"]);
+    // As the supervisor is told which.
+    home.cli(&["check", "--config", &other]).exits(0).says(&["0 services"]);
+    home.cli(&["check", "--config", &other, &other]).exits(2);
 }
 
 #[test]

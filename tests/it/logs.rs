@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::support::Daemon;
 use crate::support::deadline::LIMIT;
+use crate::support::{Daemon, Home, Launch};
 
 /// All generations of a log, oldest first.
 fn generations(daemon: &Daemon, service: &str) -> Vec<String> {
@@ -155,4 +155,14 @@ fn a_closed_stdout_of_the_service_is_no_fault() {
     assert_eq!(daemon.status("web")["state"], "running");
     daemon.cli(&["stop", "web"]).exits(0);
     assert_eq!(daemon.log_text("web"), "web line 1\n");
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_says_what_stands_in_the_way() {
+    let home = Home::new("services: {web: {command: [sleep, '1000']}}");
+    fs::create_dir_all(home.log("web")).expect("a folder in its place");
+    let daemon = Launch::new(home).start();
+    for _ in 0..2 {
+        daemon.cli(&["rotate", "web"]).exits(1).says(&["cannot rotate log web.log: is a directory"]);
+    }
 }

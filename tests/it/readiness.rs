@@ -290,3 +290,24 @@ fn a_file_is_looked_for_where_the_service_is() {
     fs::write(dir.join("up"), "").expect("the file");
     assert_eq!(events.until("ready", "web")["data"]["by"], "file");
 }
+
+/// The signal that it ended by was ours, and would tell nothing.
+#[test]
+fn a_service_that_is_never_ready_says_so_when_it_is_given_up() {
+    let probe = "ready: {file: /section3/none, timeout: 200ms}";
+    let daemon = Daemon::start(&format!(
+        "services:
+  often: {{command: [sleep, '1000'], {probe}, backoff: {{initial: 10ms, give_up_after: 2}}}}
+  once: {{command: [sleep, '1000'], {probe}, restart: never}}
+  later: {{command: [sleep, '1000'], {probe}, backoff: {{initial: 60s}}}}
+"
+    ));
+    for (name, message) in [
+        ("often", "gave up after 2 crashes in a row: not ready within 200ms (SIGTERM)"),
+        ("once", "not ready within 200ms (SIGTERM)"),
+    ] {
+        daemon.cli(&["wait", name, "--for", "failed"]).exits(0);
+        assert_eq!(daemon.status(name)["message"], message);
+    }
+    daemon.cli(&["restart", "later"]).exits(1).says(&["not ready within 200ms (SIGTERM); next start in 1m0s"]);
+}

@@ -79,6 +79,29 @@ fn a_changed_definition_of_what_does_not_run_takes_effect_at_once() {
     assert!(daemon.stage.unclaimed().is_empty());
 }
 
+/// Whoever reads `definition changed` and then asks for it means that one, too.
+#[test]
+fn apply_restarts_what_an_earlier_reload_has_changed() {
+    let mut daemon = Daemon::start("services: {web: {command: @old}, keep: {command: @keep}}");
+    let mut old = daemon.stage.actor("old");
+    let keep = daemon.stage.actor("keep");
+    daemon.configure("services: {web: {command: @new}, keep: {command: @keep}}");
+    for line in [&["reload"][..], &["reload"], &["reload", "--dry-run"]] {
+        daemon.cli(line).exits(0).says(&["web      changed    takes effect at its next explicit restart"]);
+    }
+    daemon.cli(&["reload", "--apply"]).exits(0).says(&["web      restarted", "keep     unchanged"]);
+    old.dies();
+    daemon.stage.actor("new");
+    assert_eq!(daemon.status("keep")["pid"], keep.pid);
+    daemon.cli(&["reload", "--apply"]).exits(0).says(&["web      unchanged"]);
+    // Back to what runs is no change.
+    daemon.configure("services: {web: {command: @old}, keep: {command: @keep}}");
+    daemon.cli(&["reload"]).exits(0).says(&["web      changed"]);
+    daemon.configure("services: {web: {command: @new}, keep: {command: @keep}}");
+    daemon.cli(&["reload"]).exits(0).says(&["web      unchanged"]);
+    assert_ne!(daemon.status("web")["definition_changed"], true);
+}
+
 #[test]
 fn apply_restarts_the_changed_and_only_them() {
     let mut daemon = Daemon::start("services: {web: {command: @old}, same: {command: @same}}");

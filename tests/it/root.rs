@@ -181,7 +181,10 @@ fn g40_another_user_is_not_permitted() {
 
 /// A supervisor run by this user, behind a wrapper.
 fn as_user(user: u32, wrapper: &[&str], config: &str) -> Daemon {
-    let home = Home::new(config);
+    at_home_as_user(Home::new(config), user, wrapper)
+}
+
+fn at_home_as_user(home: Home, user: u32, wrapper: &[&str]) -> Daemon {
     for path in ["", "run", "section3.yml"] {
         std::os::unix::fs::chown(home.path(path), Some(user), Some(user)).expect("another owner");
     }
@@ -192,9 +195,14 @@ fn as_user(user: u32, wrapper: &[&str], config: &str) -> Daemon {
 
 #[test]
 fn it_works_as_an_ordinary_user_without_privileges() {
-    let config = "services: {web: {command: 'id -u; exec sleep 1000'}, other: {command: id, user: root, restart: never}}";
-    let daemon = as_user(STRANGER, &[], config);
+    let config = format!(
+        "services: {{web: {{command: 'id -u; exec sleep 1000'}}, other: {{command: id, user: root, restart: never}},
+self: {{command: 'id; exec sleep 1000', user: '{STRANGER}'}}}}"
+    );
+    let daemon = as_user(STRANGER, &[], &config);
     daemon.cli(&["wait", "web", "--for", "running"]).exits(0);
+    // To become who it is it needs none: one config for a container that runs as root and for one that does not.
+    daemon.cli(&["wait", "self", "--for", "running"]).exits(0);
     // What it may not do is a failed launch that says so.
     let crash = daemon.events().until("crash", "other");
     assert!(crash["data"]["message"].to_string().contains("root"), "{crash}");
@@ -219,6 +227,26 @@ fn g21_a_full_process_table_is_a_failed_launch_that_is_tried_again() {
     let names = running(&daemon.json(&["status"]));
     daemon.cli(&[vec!["stop"], names.iter().map(String::as_str).collect()].concat()).exits(0);
     events.until("ready", &name);
+}
+
+/// What reads its `env_file` needs a thread, which a full process table refuses as well.
+#[test]
+fn g21_a_launch_that_gets_no_thread_is_tried_again() {
+    let sleepers: Vec<String> = (0..8).map(|n| format!("s{n}: {{command: [sleep, '1000']}}")).collect();
+    let home = Home::new(&format!(
+        "defaults: {{backoff: {{initial: 50ms, max: 50ms}}}}
+services: {{{}, web: {{command: [sleep, '1000'], env_file: env}}}}",
+        sleepers.join(", ")
+    ));
+    std::fs::write(home.path("env"), "A=1\n").expect("the env file");
+    let daemon = at_home_as_user(home, lonely_stranger(), &["prlimit", "--nproc=8"]);
+    let mut events = daemon.events();
+    let crash = events.until("crash", "web");
+    assert_eq!(crash["data"]["stage"], "prepare", "{crash}");
+    assert!(crash["data"]["message"].to_string().contains("no thread"), "{crash}");
+    let sleepers: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    daemon.cli(&[vec!["stop"], sleepers.iter().map(String::as_str).collect()].concat()).exits(0);
+    events.until("ready", "web");
 }
 
 #[test]

@@ -86,6 +86,19 @@ fn a_deleted_socket_comes_back_on_sighup() {
 }
 
 #[test]
+fn why_a_socket_does_not_come_back_is_said_in_words() {
+    let mut daemon = Daemon::start("services: {}");
+    fs::remove_file(daemon.socket()).expect("no socket");
+    fs::create_dir(daemon.socket()).expect("a folder in its place");
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.stdout.until("why not", |line| line.contains("cannot make the socket"));
+    assert!(line.ends_with("is not a socket; remove it or choose another --socket"), "{line}");
+    fs::remove_dir(daemon.socket()).expect("the folder");
+    daemon.signal(Signal::SIGHUP);
+    daemon.stdout.until("the socket", |line| line.contains("made the socket"));
+}
+
+#[test]
 fn json_lines_are_answered_with_json_lines() {
     let daemon = Daemon::start("services: {}");
     let answer = |request: &str| -> serde_json::Value {

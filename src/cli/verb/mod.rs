@@ -28,7 +28,12 @@ use crate::value::ServiceName;
 use crate::value::duration::Human;
 use crate::value::json::Raw;
 use crate::value::paths::Places;
-use crate::wire::{Fault, FaultCode, Reply, Request, StatusReport};
+use crate::wire::{Fault, FaultCode, Reply, Request, State, StatusReport};
+
+/// After a time-out for a look at how things are: whoever set a limit does not wait for a supervisor that is stopped.
+const LOOK: Duration = Duration::from_millis(500);
+/// Services that a time-out names; of more it says how many.
+const MOST_NAMED: usize = 8;
 
 /// What a command that talks to the supervisor needs.
 pub struct Context<'a> {
@@ -76,13 +81,18 @@ impl Context<'_> {
     /// What a time-out means for an operator: what was waited for, and how things are now.
     fn timed_out(&self, what: &str, names: &[ServiceName], patience: Option<Duration>) -> Fault {
         let names = names.to_vec();
-        let now = call_for::<StatusReport>(&self.places, &Request::Status { names }, Some(PATIENCE));
+        let now = call_for::<StatusReport>(&self.places, &Request::Status { names }, Some(LOOK));
         let states = now.map_or_else(
             |_| String::new(),
             |report| {
-                let states: Vec<_> =
-                    report.services.iter().map(|service| format!("{} is {}", service.name, service.state)).collect();
-                format!(": {}", states.join(", "))
+                let moves = |state| matches!(state, State::Waiting | State::Starting | State::Stopping | State::Backoff);
+                // Of many those that are still on their way; what was asked for of one is in its name.
+                let several = report.services.len() > 1 && report.services.iter().any(|service| moves(service.state));
+                let left = report.services.iter().filter(|service| !several || moves(service.state));
+                let states: Vec<_> = left.map(|service| format!("{} is {}", service.name, service.state)).collect();
+                let more =
+                    if states.len() > MOST_NAMED { format!(" and {} more", states.len() - MOST_NAMED) } else { String::new() };
+                format!(": {}{more}", states[..states.len().min(MOST_NAMED)].join(", "))
             },
         );
         let patience = patience.unwrap_or(PATIENCE);

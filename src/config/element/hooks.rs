@@ -73,7 +73,8 @@ fn file(value: &Value<'_>, report: &mut Report<'_>, names: &mut HashSet<String>)
 
 fn program(value: &Value<'_>, report: &mut Report<'_>, names: &mut HashSet<String>) -> Option<Hook> {
     let before = report.count();
-    let dir = absolute(report, PathBuf::new());
+    // Not an empty path: beside a config without a folder it would stay one, and nothing can run there.
+    let dir = absolute(report, PathBuf::from("."));
     let (mut on, mut service, mut run, mut timeout) = (None, None, None, TIMEOUT);
     for (key, value) in value.fields(report, &PROGRAM)? {
         match key {
@@ -241,6 +242,16 @@ mod tests {
         }
         assert_eq!(read.len(), expected.len());
         assert_eq!(hooks("[]", folder.path()), Ok(vec![]));
+    }
+
+    /// As with `--config section3.yml`.
+    #[test]
+    fn a_program_runs_in_the_working_directory_where_the_config_is_there() {
+        for folder in ["", "."] {
+            let read = hooks("[{on: crash, run: x}]", Path::new(folder)).expect("good");
+            let Hook::Program { program, .. } = &read[0] else { panic!("{read:?}") };
+            assert_eq!(program.dir, std::env::current_dir().expect("a folder"), "{folder:?}");
+        }
     }
 
     #[test]

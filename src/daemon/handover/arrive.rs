@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsString};
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::rc::Rc;
@@ -78,7 +79,7 @@ impl Left {
     fn take_over(&self) -> Result<u8, String> {
         let inherited = Inherited::default();
         // Held as they are: whatever goes wrong, the old program will need both.
-        let memory = std::mem::ManuallyDrop::new(inherited.take(self.memory).ok_or("the state is not there")?);
+        let memory = ManuallyDrop::new(inherited.take(self.memory).ok_or("the state is not there")?);
         let bytes = reexec::read_memory(memory.as_fd(), parcel::LONGEST)
             .map_err(|error| format!("cannot read the state: {}", words::io(&error)))?;
         let state = State::decode(&bytes).map_err(|unfit| unfit.to_string())?;
@@ -90,12 +91,12 @@ impl Left {
         if let Some(number) = kept.iter().find(|number| !reexec::is_open(**number)) {
             return Err(format!("descriptor {number} did not come along"));
         }
-        self.go_on(state, &inherited).inspect_err(|_| {
+        self.go_on(state, memory, &inherited).inspect_err(|_| {
             let _ = reexec::keep_on_exec(&kept, true);
         })
     }
 
-    fn go_on(&self, state: State, inherited: &Inherited) -> Result<u8, String> {
+    fn go_on(&self, state: State, memory: ManuallyDrop<OwnedFd>, inherited: &Inherited) -> Result<u8, String> {
         // First of all: no service must get what we got.
         init::close_inherited_on_exec();
         // What can fail comes before anything is taken: after it there is no way back.
@@ -104,7 +105,7 @@ impl Left {
         init::raise_descriptor_limit().map_err(words::errno)?;
         let runtime = runtime().map_err(|error| format!("cannot start the event loop: {}", words::io(&error)))?;
         let (inbox, letters) = mpsc::channel(CAPACITY);
-        let folder = std::mem::ManuallyDrop::new(inherited.take(state.log.folder).ok_or("the log folder did not come along")?);
+        let folder = ManuallyDrop::new(inherited.take(state.log.folder).ok_or("the log folder did not come along")?);
         let folder_again = folder.try_clone().map_err(|error| words::io(&error))?;
         let settings = state.supervisor.settings();
         let pump = Folder::inherited(state.log_dir.clone(), folder_again);
@@ -117,7 +118,9 @@ impl Left {
             let occupancy = Occupancy::inherited(state.socket.clone(), lock, state.bound)?;
             let listener = inherited.take(state.listener).ok_or("the socket did not come along")?;
             // From here on it is ours for good.
-            drop(std::mem::ManuallyDrop::into_inner(folder));
+            drop(ManuallyDrop::into_inner(folder));
+            // It counts against the container's memory, and nobody could push it out.
+            drop(ManuallyDrop::into_inner(memory));
             drop(inherited.take(self.old));
             let parts = Parts {
                 spec: Spec::default(),
@@ -143,7 +146,6 @@ impl Left {
             let listener = std::os::unix::net::UnixListener::from(listener);
             let listener = daemon.serve(listener).map_err(|error| format!("cannot watch the socket: {}", words::io(&error)))?;
             daemon.arrive(state, inherited, self.came_back.as_deref(), Now::read());
-            drop(inherited.take(self.memory));
             Ok(daemon.run(signals, letters, listener).await)
         });
         // A client that reads a log from a dead disk must not hold up the end.

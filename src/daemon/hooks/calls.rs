@@ -273,7 +273,7 @@ impl Daemon {
                 match read {
                     Ok(Ok(bytes)) => Ok(last_lines(&bytes)),
                     Ok(Err(error)) => Err(refused("failed", format!("cannot read the log: {}", words::io(&error)))),
-                    Err(_) => Err(refused("internal", "reading the log failed inside the supervisor")),
+                    Err(_) => Err(refused("internal", "cannot read the log: no thread for it, or a fault of section3 itself")),
                 }
             };
             timeout(LOG_LIMIT, read).await.unwrap_or_else(|_| Err(slow()))

@@ -59,7 +59,8 @@ impl Daemon {
         if script.generation != loaded.generation || script.state != State::Loading {
             return;
         }
-        tracing::info!("{} {name} is loaded: {} handlers", script.kind(), loaded.handlers.len());
+        let count = loaded.handlers.len();
+        tracing::info!("{} {name} is loaded: {count} {}", script.kind(), if count == 1 { "handler" } else { "handlers" });
         script.state = State::Loaded;
         self.hooks.memory.deliveries.subscribe(&name, &loaded.handlers, script.from, &self.ring);
         self.hooks.memory.deliveries.keep_questions(&name, &loaded.questions());

@@ -26,7 +26,7 @@ use crate::spec::Resource;
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Launch, Recipe};
 use crate::sys::wait::Zombie;
-use crate::sys::{process, words};
+use crate::sys::{init, process, words};
 use crate::value::duration::Human;
 use crate::value::{ExitStatus, Moment, Signal};
 use crate::wire::event::{HookFault, HookFaultKind};
@@ -334,7 +334,9 @@ impl Daemon {
         // The very program that runs, even where another version was installed over it: both ends speak the same language.
         let mut programs = vec![text(b"/proc/self/exe")?];
         programs.extend(std::env::current_exe().ok().and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()));
-        let limit = Limit { soft: ADDRESS_SPACE, hard: ADDRESS_SPACE };
+        // Where we were given less, nobody but a mighty root may raise it, and it would not come up at all.
+        let most = ADDRESS_SPACE.min(init::most_address_space());
+        let limit = Limit { soft: most, hard: most };
         Ok(Recipe {
             programs,
             argv: vec![text(b"section3")?, text(b"hook-host")?],

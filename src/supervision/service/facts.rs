@@ -186,7 +186,7 @@ impl Service {
         let hold = self.hold.take();
         match (self.target, hold) {
             (Target::Down, _) => self.settle_down(out, Outcome::Done),
-            (Target::Up, _) if self.retired => self.settle_for_good(crash.as_ref(), out),
+            (Target::Up, _) if self.retired => self.settle_for_good(cause, crash.as_ref(), out),
             (Target::Up, Some(hold)) if ordered.is_some() => self.settle_held(hold, out),
             (Target::Up, None) if self.explicit || ordered.is_some() => {
                 self.adopt_fresh();
@@ -219,13 +219,13 @@ impl Service {
             self.answer(&Outcome::Unchanged, out);
         }
         if !relaunch {
-            self.settle_for_good(crash.as_ref(), out);
+            self.settle_for_good(cause, crash.as_ref(), out);
             return;
         }
         if let Some(last) = crash.as_ref().filter(|_| gives_up) {
             self.chain = None;
             self.tell(Kind::GaveUp { crashes: self.crashes, last: last.clone() }, out);
-            let message = format!("gave up after {} crashes in a row: {}", self.crashes, ending_text(last));
+            let message = format!("gave up after {} crashes in a row: {}", self.crashes, self.crash_text(cause, last));
             self.fail(message, out);
             return;
         }
@@ -250,7 +250,7 @@ impl Service {
     ) {
         if self.spec.policy.restart == spec::Restart::Never {
             // A reload while scripts were asked.
-            self.settle_for_good(crash.as_ref(), out);
+            self.settle_for_good(cause, crash.as_ref(), out);
             return;
         }
         let advised = match advice.map(|Advice { by, verdict }| (by, verdict.step, verdict.reason)) {
@@ -275,7 +275,8 @@ impl Service {
         self.actor = Actor::Supervisor;
         self.tell(Kind::Backoff { attempt: self.attempts, delay_ms: duration::millis(delay), next_at: None }, out);
         if let Some(crash) = &crash {
-            self.answer(&Outcome::Failed(format!("{}; next start in {}", ending_text(crash), duration::Human(delay))), out);
+            let why = self.crash_text(cause, crash);
+            self.answer(&Outcome::Failed(format!("{why}; next start in {}", duration::Human(delay))), out);
         }
         if delay.is_zero() {
             self.wait();
@@ -284,16 +285,27 @@ impl Service {
         }
     }
 
-    fn settle_for_good(&mut self, crash: Option<&Ending>, out: &mut Vec<Action>) {
+    fn settle_for_good(&mut self, cause: Cause, crash: Option<&Ending>, out: &mut Vec<Action>) {
         match crash {
             None => {
                 self.state = State::Ended;
                 self.answer(&Outcome::Done, out);
             }
             Some(ending) => {
-                let message = ending_text(ending);
+                let message = self.crash_text(cause, ending);
                 self.fail(message, out);
             }
+        }
+    }
+
+    /// Why it crashed: of a run that we ended ourselves, the signal alone would tell nothing.
+    fn crash_text(&self, cause: Cause, ending: &Ending) -> String {
+        let ended = ending_text(ending);
+        match (cause, &self.spec.definition.ready) {
+            (Cause::NotReady, Some(ready)) => format!("not ready within {} ({ended})", duration::Human(ready.timeout)),
+            (Cause::NotReady, None) => format!("not ready in time ({ended})"),
+            (Cause::Unhealthy, _) => format!("unhealthy ({ended})"),
+            (Cause::Died | Cause::Ordered(_), _) => ended,
         }
     }
 

@@ -110,6 +110,17 @@ fn its_host_is_fenced_in() {
     assert!(daemon.json(&["status"])["services"].as_array().is_some_and(Vec::is_empty));
 }
 
+/// As a root without CAP_SYS_RESOURCE, which cannot give it more.
+#[test]
+fn a_supervisor_with_less_memory_than_its_host_may_have_has_one_all_the_same() {
+    let home = home_with_hooks("", &[("echo", ECHO)]);
+    let daemon = Launch::new(home).under(&["sh", "-c", "ulimit -v 400000; exec \"$@\"", "sh"]).start();
+    daemon.events().until_that("the boot", |event| is_failure(event, "echo", "daemon_start"));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", host(&daemon))).expect("its limits");
+    let memory = limits.lines().find(|line| line.starts_with("Max address space")).unwrap_or_default();
+    assert!(memory.contains("409600000            409600000"), "{limits}");
+}
+
 #[test]
 fn a_host_that_is_killed_comes_back_and_what_it_had_begun_is_a_second_attempt() {
     let slow = r#"s3.on("custom.*", {name = "slow", timeout = "10m"}, function(ev)

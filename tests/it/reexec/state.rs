@@ -178,6 +178,18 @@ fn sigusr2_does_the_same() {
 }
 
 /// Invariant 15: nothing piles up.
+/// Its memory is the container's, and stays there as long as one descriptor of it does.
+#[test]
+fn the_state_is_let_go_of_once_it_was_read() {
+    let daemon = replaceable("services:\n  web: {command: [sleep, '1000']}\n").start();
+    let open = || {
+        let links = descriptors(daemon.pid()).into_iter().map(|fd| fs::read_link(format!("/proc/{}/fd/{fd}", daemon.pid())));
+        links.flatten().map(|link| link.display().to_string()).collect::<Vec<_>>()
+    };
+    reexec(&daemon);
+    assert!(!open().iter().any(|link| link.contains("memfd")), "{:?}", open());
+}
+
 #[test]
 fn descriptors_processes_and_memory_are_flat() {
     let mut daemon = Daemon::start(

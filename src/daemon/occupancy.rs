@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
-use crate::sys::process::{self, Process};
+use crate::sys::process;
 use crate::sys::words;
 use crate::value::Signal;
 
@@ -170,31 +170,43 @@ impl Occupancy {
 }
 
 /// Ends what is left of the services of a supervisor that was killed: whatever carries its mark. Waits for them, at most
-/// two seconds: this is before anything is launched. Returns how many there were and how many would not go.
+/// two seconds: this is before anything is launched. Returns how many were ended and how many would not go.
 #[must_use]
 pub fn end_leftovers(boot: &str) -> (usize, usize) {
-    let mut ended = 0;
+    let (mut ended, mut left, mut empty_walks) = (Vec::new(), 0, 0);
     for _ in 0..200 {
-        let left = marked(boot);
-        if left.is_empty() {
-            return (ended, 0);
+        left = kill_marked(boot, &mut ended);
+        if left > 0 {
+            empty_walks = 0;
+            // Not the event loop yet, and nobody else to wake us: these are not our children.
+            let _ = nix::poll::poll(&mut [], 10_u8);
+        } else if empty_walks < EMPTY_WALKS {
+            empty_walks += 1;
+        } else {
+            break;
         }
-        for process in &left {
-            if process::signal_exactly(process, Signal::KILL).is_ok() {
-                ended = ended.max(left.len());
-            }
-        }
-        // Not the event loop yet, and nobody else to wake us: these are not our children.
-        let _ = nix::poll::poll(&mut [], 10_u8);
     }
-    (ended, marked(boot).len())
+    (ended.len(), left)
 }
 
-fn marked(boot: &str) -> Vec<Process> {
-    let me = std::process::id() as i32;
-    let all = process::census().unwrap_or_default().into_iter();
-    let others = all.filter(|process| process.pid != me && process.pid > 1 && !process.is_zombie);
-    others.filter(|process| process::variable(process.pid, "SECTION3_BOOT").is_some_and(|mark| mark == boot)).collect()
+/// After one walk through the processes that found nothing so many more must: what forks faster than one can look slips through
+/// some.
+const EMPTY_WALKS: u32 = 3;
+
+/// Kills each process with the mark as it is found, and notes whom. Returns how many there were.
+fn kill_marked(boot: &str, ended: &mut Vec<i32>) -> usize {
+    let me = std::process::id().cast_signed();
+    let mut found = 0;
+    for process in process::newest_first().into_iter().flatten() {
+        let is_other = process.pid != me && process.pid > 1 && !process.is_zombie;
+        if is_other && process::variable(process.pid, "SECTION3_BOOT").is_some_and(|mark| mark == boot) {
+            found += 1;
+            if process::signal_exactly(&process, Signal::KILL).is_ok() && !ended.contains(&process.pid) {
+                ended.push(process.pid);
+            }
+        }
+    }
+    found
 }
 
 /// A folder of mode 0700 that is ours and nobody else can write.

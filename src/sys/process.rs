@@ -111,19 +111,28 @@ fn parse_stat(pid: i32, line: &[u8]) -> Option<Process> {
     })
 }
 
+/// Every process there is, the newest numbers first. Each is looked at when its turn comes: one that forks and ends, again and
+/// again, would be gone once all were looked at.
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn newest_first() -> std::io::Result<impl Iterator<Item = Process>> {
+    let mut pids: Vec<i32> = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    pids.sort_unstable();
+    Ok(pids.into_iter().rev().filter_map(stat))
+}
+
 /// Every process that `/proc` shows.
 ///
 /// # Errors
 ///
 /// Where `/proc` is not mounted or not to be read.
 pub fn census() -> std::io::Result<Vec<Process>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let pid = name.to_str().and_then(|name| name.parse().ok());
-        all.extend(pid.and_then(stat));
-    }
-    Ok(all)
+    Ok(newest_first()?.collect())
 }
 
 /// Our own children, adopted orphans included; `None` where the kernel does not list them

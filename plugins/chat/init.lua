@@ -39,7 +39,7 @@ local function joined(old, new)
   for name, row in pairs(new.services) do
     local before = old.services[name]
     if before then
-      row.crashes, row.since = row.crashes + before.crashes, before.since
+      row.crashes = row.crashes + before.crashes
       row.why, row.lines = row.why or before.why, row.lines or before.lines
     end
     if before or old.kept < KEPT then
@@ -59,6 +59,16 @@ end
 -- host ends is told by the next one; what was under way then may be told twice.
 local open, sending = joined(s3.kv.get("sending") or nothing(), s3.kv.get("open") or nothing()), nil
 
+-- What a service wrote may be too much to be kept; what counts is not.
+local function put(key, batch)
+  if s3.kv.set(key, batch) then return end
+  local lean = {}
+  for name, value in pairs(batch) do lean[name] = value end
+  lean.services = {}
+  for name, row in pairs(batch.services) do lean.services[name] = { type = row.type, crashes = row.crashes } end
+  s3.kv.set(key, lean)
+end
+
 -- Kept at once, and in a storm once a second.
 local kept_at, is_keeping = -math.huge, false
 
@@ -66,7 +76,7 @@ local function keep()
   local now = s3.mono()
   if now - kept_at >= 1 then
     kept_at = now
-    s3.kv.set("open", open)
+    put("open", open)
   elseif not is_keeping then
     is_keeping = true
     s3.after(1, function()
@@ -100,7 +110,7 @@ local function note(event)
   local row = open.services[event.service]
   if not row then
     if open.kept >= KEPT then return keep() end
-    row = { crashes = 0, since = now }
+    row = { crashes = 0 }
     open.services[event.service], open.kept = row, open.kept + 1
   end
   row.type = event.type
@@ -275,7 +285,7 @@ end
 -- `Retry-After` is seconds or a date.
 local function seconds_of(value)
   local date = not tonumber(value) and s3.time.parse(value)
-  return tonumber(value) or date and math.max(date - s3.now(), 0) or nil
+  return tonumber(value) or date and date - s3.now() or nil
 end
 
 -- How long a refused one asks to wait: telegram and discord say it in the body, all in the header.
@@ -321,7 +331,7 @@ local arm
 -- What was under way is to be told again: one change of what is kept, so that no end of the host loses it or counts it twice.
 local function take_back()
   if sending then open, sending = joined(sending, open), nil end
-  s3.kv.set("open", open)
+  put("open", open)
   s3.kv.delete "sending"
 end
 
@@ -329,8 +339,8 @@ local function send()
   local batch = open
   sending, open = batch, nothing()
   first_event = nil
-  s3.kv.set("sending", batch)
-  s3.kv.set("open", open)
+  put("sending", batch)
+  put("open", open)
   local good, answer, reason, wait = pcall(function()
     local title, text, is_down = compose(batch, LONGEST[config.kind] - LONGEST_TITLE)
     return attempt(title, text, is_down)

@@ -1,8 +1,10 @@
 //! `chat`: how many messages a storm makes, what they say, and what the four services are sent.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{Answerer, Play, pass, refused, reply, scene, silent};
+use super::{Answerer, IoFault, Play, pass, refused, reply, scene, silent};
 use crate::value::json;
 
 const TELEGRAM: &str = "kind: telegram, token: t, chat: -100";
@@ -395,5 +397,357 @@ fn what_belongs_together_is_said_at_load() {
             let said = Play::load("chat", settings, dir, fine()).err().expect("not loaded").message;
             assert!(said.contains(expected), "{said}");
         }
+    });
+}
+
+/// Fails the first so many times, with answers that take as long as the play says.
+fn failing(times: usize) -> Answerer {
+    Box::new(move |number, _| if number < times { refused() } else { reply(200, None, "") })
+}
+
+#[test]
+fn what_comes_while_a_message_fails_is_told_in_one_with_it() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, failing(1));
+        play.world.takes.set(Duration::from_secs(5));
+        play.event("collect", "crash", "web", json!({"code": 3, "log_tail": ["boom"]}));
+        play.event("collect", "crash", "web", json!({"code": 3, "log_tail": ["boom"]}));
+        pass(12).await;
+        assert_eq!(play.sent().len(), 1, "under way");
+        play.count.set(7);
+        play.event("collect", "crash", "web", json!({}));
+        pass(60).await;
+        let told = text(&play.sent()[1].1);
+        for part in ["since: 2026-01-01 00:00:00 UTC", "how often: 9 crashes, 9 events", "why: exit 3\n  | boom\n"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("this is late"), "{told}");
+    });
+}
+
+#[test]
+fn what_is_kept_in_mind_of_a_storm_is_bounded() {
+    scene(async |dir| {
+        let play = load(&format!("{TELEGRAM}, events: [crash, reload_failed]"), dir, failing(1));
+        play.world.takes.set(Duration::from_secs(5));
+        for half in 0..2 {
+            for number in 0..150 {
+                play.event("collect", "crash", &format!("s{half}-{number:03}"), json!({"code": 1}));
+            }
+            for _ in 0..30 {
+                play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
+            }
+            // The second half comes while the first is under way.
+            pass(12).await;
+        }
+        pass(60).await;
+        let told = text(&play.sent()[1].1);
+        assert!(told.starts_with("box1: 100 services, 300 crashes\n"), "{told}");
+        assert!(told.contains("how often: 300 crashes, 360 events"), "{told}");
+        drop(play);
+    });
+    scene(async |dir| {
+        // Events of no service alone: each is one line, of a bounded length.
+        let play = load(&format!("{NTFY}, events: [reload_failed]"), dir, failing(1));
+        play.world.takes.set(Duration::from_secs(5));
+        for _ in 0..2 {
+            for number in 0..30 {
+                play.event("collect", "reload_failed", "", json!({"errors": [format!("{number} {}", "e".repeat(200))]}));
+            }
+            pass(12).await;
+        }
+        pass(60).await;
+        let body: Value = json::from_str(&play.sent()[1].1).expect("JSON");
+        let told = body["message"].as_str().expect("a text");
+        assert_eq!(told.matches("why: reload_failed: ").count(), 12, "{told}");
+        assert!(told.contains("\nwhy: reload_failed: 11 e"), "{told}");
+        assert_eq!((&body["priority"], &body["tags"]), (&json!(3), &json!(["white_check_mark"])));
+        play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
+        pass(600).await;
+        let body: Value = json::from_str(&play.sent()[2].1).expect("JSON");
+        let told = body["message"].as_str().expect("a text");
+        assert!(told.lines().all(|line| line.len() <= 320), "{told}");
+        assert!(told.starts_with("what: reload_failed: eee") && told.contains("\nwhy: reload_failed: eee"), "{told}");
+        assert!(body["title"].as_str().expect("a title").len() <= 140, "{body}");
+    });
+}
+
+/// The worst names and lines there are, at which what is kept would be too long.
+#[test]
+fn a_storm_is_not_forgotten_however_much_its_services_said() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, Box::new(|_, _| refused()));
+        let quotes = "\"".repeat(500);
+        for number in 0..100 {
+            let name = format!("{}_{number:03}", "n".repeat(56));
+            play.event(
+                "collect",
+                "crash",
+                &name,
+                json!({"message": quotes, "log_tail": [quotes, quotes, quotes, quotes, quotes]}),
+            );
+        }
+        pass(5).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("how often: 100 crashes, 100 events\n"));
+    });
+}
+
+#[test]
+fn what_happens_is_kept_within_a_second_and_once_a_second() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        for _ in 0..500 {
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let kept = play.world.kept.get();
+        assert!((2..=5).contains(&kept), "{kept} writes in 3 s");
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(2).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("how often: 501 crashes, 501 events\n"), "{:?}", play.sent());
+    });
+}
+
+/// A loop of crashes has made the messages rare; then something happens that nobody should wait an hour for.
+#[test]
+fn what_will_not_go_on_by_itself_does_not_wait_for_the_storm_to_pass() {
+    for (kind, fails) in [("gave_up", false), ("recovered", false), ("gave_up", true)] {
+        scene(async |dir| {
+            let play = load(TELEGRAM, dir, fine());
+            for _ in 0..200 {
+                play.event("collect", "crash", "web", json!({"code": 1}));
+                pass(60).await;
+            }
+            let before = play.sent().len();
+            if fails {
+                *play.world.answerer.borrow_mut() = failing(before + 1);
+            }
+            play.event("collect", kind, "web", json!({}));
+            pass(15).await;
+            assert_eq!(play.sent().len(), before + 1 + usize::from(fails), "{kind}");
+            // And not the next one sooner than that after it.
+            play.event("collect", kind, "web", json!({}));
+            pass(14).await;
+            assert_eq!(play.sent().len(), before + 1 + usize::from(fails), "{kind}");
+            pass(30).await;
+            assert_eq!(play.sent().len(), before + 2 + usize::from(fails), "{kind}");
+        });
+    }
+}
+
+#[test]
+fn those_that_crash_most_come_first_and_the_first_three_in_detail() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        let lines: Vec<_> = (1..=7).map(|number| format!("line {number}{}", "x".repeat(300))).collect();
+        for number in 1..=5 {
+            for _ in 0..number {
+                play.event("collect", "crash", &format!("s{number}"), json!({"message": "m".repeat(900), "log_tail": lines}));
+            }
+            play.event("collect", "gave_up", &format!("s{number}"), json!({"message": "short"}));
+        }
+        let mut held = service("s1", "backoff", 1);
+        held["hold"] = json!({"by": "hook:h", "reason": "r"});
+        let down = [held, service("s2", "backoff", 1), service("s3", "failed", 1), service("s4", "running", 1)];
+        *play.world.services.borrow_mut() = json!(down);
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        let whys: Vec<_> = told.lines().filter(|line| line.starts_with("why: ")).collect();
+        let expected = [
+            "why: s5 gave up, 5 times: short",
+            "why: s4 gave up, 4 times: short",
+            "why: s3 gave up, 3 times: short",
+            "why: s2 gave up, 2 times: short",
+            "why: s1 gave up: short",
+        ];
+        assert_eq!(whys, expected, "{told}");
+        let lines: Vec<_> = told.split("why: ").skip(1).map(|part| part.matches("\n  | line ").count()).collect();
+        assert_eq!(lines, [5, 5, 5, 1, 1], "{told}");
+        assert!(told.contains("\n  | line 7xxx") && !told.contains("line 2"), "the last ones: {told}");
+        assert!(told.lines().all(|line| line.len() <= 210), "{told}");
+        assert!(told.contains("still down (3): s1, s2, s3\n"), "{told}");
+        assert!(told.contains("next: 1 start again by themselves, 2 stay down"), "{told}");
+    });
+}
+
+#[test]
+fn of_many_services_twelve_are_told_and_the_others_counted() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        for number in 0..15 {
+            play.event("collect", "crash", &format!("s{number:02}"), json!({"code": 1, "log_tail": ["a", "b", "c"]}));
+        }
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.contains("\nwhy: s11 crashed: exit 1\n") && !told.contains("why: s12"), "{told}");
+        assert!(told.contains("\nwhy: ... and 3 more services\nnext: "), "{told}");
+    });
+}
+
+#[test]
+fn a_message_that_is_late_says_so_and_one_of_a_long_storm_does_not() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        *play.world.services.borrow_mut() = Value::Null;
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.contains("\nstill down: not known, no answer\n"), "{told}");
+        assert!(told.contains("\nnext: the service is not configured any more\n"), "{told}");
+        // Late, but nothing has failed: it waited for its turn.
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        for _ in 0..200 {
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(60).await;
+        }
+        let all: Vec<_> = play.sent().iter().map(|(_, body)| text(body)).collect();
+        assert!(all.iter().any(|told| told.contains("h0m") || told.contains("m")), "{all:?}");
+        assert!(all.iter().all(|told| !told.contains("this is late")), "{all:?}");
+    });
+}
+
+#[test]
+fn what_is_asked_of_a_service_does_not_depend_on_how_it_says_no() {
+    let fault = |retryable| Err(IoFault { code: "tls", message: "no".to_owned(), retryable });
+    let (soon, later) = (0..2_500, 3_600_000..3_602_000);
+    for (answer, wait) in [
+        (reply(408, None, ""), soon.clone()),
+        (reply(429, None, "[1]"), soon.clone()),
+        (reply(429, None, "\"x\""), soon.clone()),
+        (reply(429, None, "{\"parameters\":\"x\"}"), soon.clone()),
+        (reply(429, None, "{\"parameters\":3}"), soon.clone()),
+        (reply(429, None, "7"), soon.clone()),
+        (reply(500, None, ""), soon.clone()),
+        (reply(503, None, ""), soon.clone()),
+        // No wish makes it sooner than that, and none later than an hour.
+        (reply(503, Some(("retry-after", "-5")), ""), 400..2_500),
+        (reply(503, Some(("retry-after", "0")), ""), 400..2_500),
+        (reply(503, Some(("retry-after", "1e9")), ""), later.clone()),
+        (reply(400, None, ""), later.clone()),
+        (reply(404, Some(("retry-after", "1")), ""), later.clone()),
+        (fault(true), soon.clone()),
+        (fault(false), later.clone()),
+    ] {
+        scene(async |dir| {
+            let first = answer.clone();
+            let answers: Answerer = Box::new(move |number, _| if number == 0 { first.clone() } else { reply(200, None, "") });
+            let play = load(TELEGRAM, dir, answers);
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(7200).await;
+            let times: Vec<_> = play.sent().iter().map(|(at, _)| *at).collect();
+            assert!(times.len() == 2 && wait.contains(&(times[1] - times[0])), "{answer:?}: {times:?}");
+        });
+    }
+}
+
+/// Each wait is twice the one before, up to five minutes, and what was sent makes the next failure the first.
+#[test]
+fn waits_grow_to_five_minutes_and_begin_anew() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, failing(40));
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(6 * 3600).await;
+        let times: Vec<_> = play.sent().iter().map(|(at, _)| *at).collect();
+        let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(waits.len(), 40, "{waits:?}");
+        assert!(waits.iter().enumerate().all(|(at, wait)| {
+            let most = 1000 * 2_u128.pow(u32::try_from(at).expect("few").min(20)).min(300);
+            (most / 2..=most + 50).contains(wait)
+        }));
+        *play.world.answerer.borrow_mut() = failing(times.len() + 1);
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(3600).await;
+        let times: Vec<_> = play.sent()[times.len()..].iter().map(|(at, _)| *at).collect();
+        assert!(times.len() == 2 && times[1] - times[0] < 1_100, "{times:?}");
+    });
+}
+
+#[test]
+fn what_one_of_them_answers_is_told_in_one_short_line_without_secrets() {
+    scene(async |dir| {
+        let answers: Answerer = Box::new(|_, _| reply(403, None, &format!("no\u{1b}[2J\n{}", "b".repeat(5000))));
+        let play = load(TELEGRAM, dir, answers);
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        let logged = play.world.logged.borrow().clone();
+        assert!(logged.len() == 1 && logged[0].len() < 350 && !logged[0].contains(['\u{1b}', '\n']), "{logged:?}");
+        let said = play.command("test").await.expect_err("refused");
+        assert!(said.ends_with("; try again in 1h0m") && !said.contains("secret-"), "{said}");
+        let status = play.command("status").await.expect("status");
+        assert!(status["last_error"].as_str().is_some_and(|said| said.starts_with("telegram answered 403: no")), "{status}");
+    });
+}
+
+/// What cannot be read when a message is made, such as a secret, may be there later.
+#[test]
+fn a_message_that_cannot_be_made_waits_as_well() {
+    scene(async |dir| {
+        let play = load("kind: slack, address: s, url: \"https://hooks.slack.com/other\"", dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        // The address is no URL, and the one that is no secret is not asked in its place.
+        assert_eq!((play.sent().len(), &play.command("status").await.expect("status")["waiting"]), (0, &json!(1)));
+        let logged = play.world.logged.borrow().clone();
+        assert!(logged.len() == 1 && logged[0].contains("a message waits, 1h") && !logged[0].contains("secret-s"), "{logged:?}");
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(7200).await;
+        assert_eq!(play.command("status").await.expect("status")["waiting"], 2);
+        assert_eq!(play.world.logged.borrow().len(), 1, "said once");
+    });
+    scene(async |dir| {
+        let play = load("kind: discord, address: s, url: \"https://discord.com/other\"", dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        assert!(play.sent().is_empty());
+    });
+}
+
+#[test]
+fn titles_are_no_markup_either() {
+    let title = "<b>&amp; *x* _y_ ~z~ `c` |p| [l](u) #h :e: @everyone";
+    let sent = |settings: &str| {
+        let mut body = Value::Null;
+        scene(async |dir| {
+            let play = load(&format!("{settings}, events: [reload_failed]"), dir, fine());
+            play.event("collect", "reload_failed", "", json!({"errors": [title]}));
+            pass(60).await;
+            body = json::from_str(&play.sent()[0].1).expect("JSON");
+        });
+        body
+    };
+    let slack = sent(SLACK);
+    assert!(slack["text"].as_str().is_some_and(|text| text.contains("&lt;b&gt;&amp;amp; *x*")), "{slack}");
+    assert_eq!((&slack["mrkdwn"], &slack["blocks"][0]["text"]["emoji"]), (&json!(false), &json!(false)));
+    let discord = sent(DISCORD);
+    let expected = r"\<b\>&amp; \*x\* \_y\_ \~z\~ \`c\` \|p\| \[l\](u) \#h \:e\: \@everyone";
+    assert!(discord["content"].as_str().is_some_and(|text| text.contains(expected)), "{discord}");
+    assert_eq!(discord["flags"], 4);
+    assert_eq!(sent(TELEGRAM)["link_preview_options"], json!({"is_disabled": true}));
+}
+
+#[test]
+fn addresses_and_tokens() {
+    scene(async |dir| {
+        let play = load("kind: ntfy, topic: ops, token: t, url: \"http://h/\"", dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        let requests = play.world.requests.borrow();
+        let header = requests[0].1.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        assert_eq!(header.map(|(_, value)| value.as_str()), Some("Bearer secret-t"));
+    });
+    scene(async |dir| {
+        let play = load("kind: telegram, token: t, chat: x, url: \"http://h//\"", dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        let requests = play.world.requests.borrow();
+        assert_eq!(requests[0].1.url, "http://h/botsecret-t/sendMessage");
+        assert_eq!(requests[0].1.timeout, Duration::from_secs(10));
     });
 }

@@ -51,7 +51,6 @@ local function joined(old, new)
     if #old.others < NAMED then old.others[#old.others + 1] = line end
   end
   old.events, old.crashes = old.events + new.events, old.crashes + new.crashes
-  old.is_urgent = old.is_urgent or new.is_urgent
   return old
 end
 
@@ -310,7 +309,7 @@ local function attempt(title, text, is_down)
     return answer
   end
   last_error = answer and ("%s answered %d: %s"):format(config.kind, answer.status, plain(answer.body, 200)) or err.message
-  local wait = math.min(FIRST_WAIT * 2 ^ math.min(refusals, 30), LONGEST_WAIT) * (0.5 + math.random() / 2)
+  local wait = math.min(FIRST_WAIT * 2 ^ refusals, LONGEST_WAIT) * (0.5 + math.random() / 2)
   refusals = refusals + 1
   if answer then
     local may_pass = answer.status == 408 or answer.status == 429 or answer.status >= 500

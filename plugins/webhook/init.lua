@@ -177,7 +177,7 @@ local function put(service, letter)
 end
 
 local function postpone(queue, asked)
-  local wait = math.min(config.retry * 2 ^ math.min(queue.failures, 30), LONGEST_WAIT)
+  local wait = math.min(config.retry * 2 ^ queue.failures, LONGEST_WAIT)
   queue.failures = queue.failures + 1
   queue.is_asked = asked ~= nil
   -- Many that failed together do not come back together.

@@ -427,25 +427,27 @@ fn what_comes_while_a_message_fails_is_told_in_one_with_it() {
 
 #[test]
 fn what_is_kept_in_mind_of_a_storm_is_bounded() {
-    scene(async |dir| {
-        let play = load(&format!("{TELEGRAM}, events: [crash, reload_failed]"), dir, failing(1));
-        play.world.takes.set(Duration::from_secs(5));
-        for half in 0..2 {
-            for number in 0..150 {
-                play.event("collect", "crash", &format!("s{half}-{number:03}"), json!({"code": 1}));
+    // All at once, and the second half while the first is under way.
+    for (first, second) in [(150, 0), (60, 60)] {
+        scene(async |dir| {
+            let play = load(&format!("{TELEGRAM}, events: [crash, reload_failed]"), dir, failing(1));
+            play.world.takes.set(Duration::from_secs(5));
+            for (half, count) in [first, second].into_iter().enumerate() {
+                for number in 0..count {
+                    play.event("collect", "crash", &format!("s{half}-{number:03}"), json!({"code": 1}));
+                }
+                for _ in 0..30 {
+                    play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
+                }
+                pass(12).await;
             }
-            for _ in 0..30 {
-                play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
-            }
-            // The second half comes while the first is under way.
-            pass(12).await;
-        }
-        pass(60).await;
-        let told = text(&play.sent()[1].1);
-        assert!(told.starts_with("box1: 100 services, 300 crashes\n"), "{told}");
-        assert!(told.contains("how often: 300 crashes, 360 events"), "{told}");
-        drop(play);
-    });
+            pass(60).await;
+            let told = text(&play.sent()[1].1);
+            let crashes = first + second;
+            assert!(told.starts_with(&format!("box1: 100 services, {crashes} crashes\n")), "{told}");
+            assert!(told.contains(&format!("how often: {crashes} crashes, {} events", crashes + 60)), "{told}");
+        });
+    }
     scene(async |dir| {
         // Events of no service alone: each is one line, of a bounded length.
         let play = load(&format!("{NTFY}, events: [reload_failed]"), dir, failing(1));
@@ -466,7 +468,10 @@ fn what_is_kept_in_mind_of_a_storm_is_bounded() {
         pass(600).await;
         let body: Value = json::from_str(&play.sent()[2].1).expect("JSON");
         let told = body["message"].as_str().expect("a text");
-        assert!(told.lines().all(|line| line.len() <= 320), "{told}");
+        assert!(
+            told.lines().all(|line| line.len() <= 320) && told.lines().next().is_some_and(|what| what.len() <= 210),
+            "{told}"
+        );
         assert!(told.starts_with("what: reload_failed: eee") && told.contains("\nwhy: reload_failed: eee"), "{told}");
         assert!(body["title"].as_str().expect("a title").len() <= 140, "{body}");
     });
@@ -492,6 +497,32 @@ fn a_storm_is_not_forgotten_however_much_its_services_said() {
         let play = load(TELEGRAM, dir, fine());
         pass(60).await;
         assert!(text(&play.sent()[0].1).contains("how often: 100 crashes, 100 events\n"));
+    });
+    // Where they said no more than services do, that is not forgotten either.
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, Box::new(|_, _| refused()));
+        let lines = vec!["x".repeat(500); 20];
+        for number in 0..100 {
+            play.event("collect", "crash", &format!("service-{number:03}"), json!({"code": 1, "log_tail": lines}));
+        }
+        pass(5).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.contains("why: service-000 crashed: exit 1\n  | xxx"), "{told}");
+    });
+}
+
+#[test]
+fn a_clock_that_was_put_back_holds_no_message_up() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(5).await;
+        play.world.back.set(Duration::from_secs(3600));
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("since: 2026-01-01 00:00:00 UTC (0ms ago)\n"), "{:?}", play.sent());
     });
 }
 
@@ -555,7 +586,9 @@ fn those_that_crash_most_come_first_and_the_first_three_in_detail() {
         }
         let mut held = service("s1", "backoff", 1);
         held["hold"] = json!({"by": "hook:h", "reason": "r"});
-        let down = [held, service("s2", "backoff", 1), service("s3", "failed", 1), service("s4", "running", 1)];
+        let mut stopped = service("s4", "stopped", 1);
+        stopped["hold"] = held["hold"].clone();
+        let down = [held, service("s2", "backoff", 1), service("s3", "failed", 1), stopped, service("s5", "running", 1)];
         *play.world.services.borrow_mut() = json!(down);
         pass(60).await;
         let told = text(&play.sent()[0].1);
@@ -572,8 +605,8 @@ fn those_that_crash_most_come_first_and_the_first_three_in_detail() {
         assert_eq!(lines, [5, 5, 5, 1, 1], "{told}");
         assert!(told.contains("\n  | line 7xxx") && !told.contains("line 2"), "the last ones: {told}");
         assert!(told.lines().all(|line| line.len() <= 210), "{told}");
-        assert!(told.contains("still down (3): s1, s2, s3\n"), "{told}");
-        assert!(told.contains("next: 1 start again by themselves, 2 stay down"), "{told}");
+        assert!(told.contains("still down (4): s1, s2, s3, s4\n"), "{told}");
+        assert!(told.contains("next: 1 start again by themselves, 3 stay down"), "{told}");
     });
 }
 
@@ -584,8 +617,10 @@ fn of_many_services_twelve_are_told_and_the_others_counted() {
         for number in 0..15 {
             play.event("collect", "crash", &format!("s{number:02}"), json!({"code": 1, "log_tail": ["a", "b", "c"]}));
         }
+        play.event("collect", "crash", "s00", json!({"message": "m".repeat(900)}));
         pass(60).await;
         let told = text(&play.sent()[0].1);
+        assert!(told.lines().all(|line| line.len() <= 240) && told.contains("why: s00 crashed, 2 times: mmm"), "{told}");
         assert!(told.contains("\nwhy: s11 crashed: exit 1\n") && !told.contains("why: s12"), "{told}");
         assert!(told.contains("\nwhy: ... and 3 more services\nnext: "), "{told}");
     });
@@ -661,6 +696,8 @@ fn waits_grow_to_five_minutes_and_begin_anew() {
             let most = 1000 * 2_u128.pow(u32::try_from(at).expect("few").min(20)).min(300);
             (most / 2..=most + 50).contains(wait)
         }));
+        // Many that failed together do not come back together.
+        assert!(waits[20..].iter().any(|wait| wait.abs_diff(waits[20]) > 1000), "{waits:?}");
         *play.world.answerer.borrow_mut() = failing(times.len() + 1);
         play.event("collect", "crash", "web", json!({"code": 1}));
         pass(3600).await;
@@ -700,6 +737,17 @@ fn a_message_that_cannot_be_made_waits_as_well() {
         pass(7200).await;
         assert_eq!(play.command("status").await.expect("status")["waiting"], 2);
         assert_eq!(play.world.logged.borrow().len(), 1, "said once");
+    });
+    scene(async |dir| {
+        let play = load("kind: telegram, token: gone, chat: x", dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(7200).await;
+        let logged = play.world.logged.borrow().clone();
+        assert!(
+            logged.len() == 1 && logged[0].contains("a message waits, 1h0m: ") && logged[0].contains("G is not set"),
+            "{logged:?}"
+        );
+        assert_eq!(play.command("status").await.expect("status")["waiting"], 1);
     });
     scene(async |dir| {
         let play = load("kind: discord, address: s, url: \"https://discord.com/other\"", dir, fine());

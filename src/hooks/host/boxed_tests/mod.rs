@@ -66,6 +66,8 @@ struct World {
     obeys: Cell<bool>,
     variables: BTreeMap<&'static str, String>,
     logged: RefCell<Vec<String>>,
+    /// By how much somebody has put the clock back.
+    back: Cell<Duration>,
     /// How often its `kv` was written.
     kept: Cell<usize>,
     roots: Roots,
@@ -123,14 +125,18 @@ impl Effects for World {
         self.logged.borrow_mut().push(format!("{}: {message}", level.word()));
     }
     fn secret(&self, name: &str, _: &SecretSource) -> Result<String, IoFault> {
-        Ok(if name == "bad" { "no key!".to_owned() } else { format!("secret-{name}") })
+        match name {
+            "bad" => Ok("no key!".to_owned()),
+            "gone" => Err(IoFault { code: "not_found", message: "G is not set".to_owned(), retryable: false }),
+            _ => Ok(format!("secret-{name}")),
+        }
     }
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
     }
     fn wall(&self) -> SystemTime {
         // The first second of 2026.
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.began.elapsed()
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) + self.began.elapsed() - self.back.get()
     }
 }
 
@@ -196,7 +202,7 @@ impl Play {
     /// Loads a plugin with the settings of its entry, as they stand in a config; `dir` keeps its state.
     fn load(name: &'static str, settings: &str, dir: &Path, answerer: Answerer) -> Result<Self, HookError> {
         let text = format!(
-            "services: {{}}\nsecrets: {{s: {{env: S}}, t: {{env: T}}, bad: {{env: B}}}}\nplugins: {{{name}: {{{settings}}}}}"
+            "services: {{}}\nsecrets: {{s: {{env: S}}, t: {{env: T}}, bad: {{env: B}}, gone: {{env: G}}}}\nplugins: {{{name}: {{{settings}}}}}"
         );
         let spec = config::parse(&text, "/nonexistent/section3.yml", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
         let plugin = spec.scripts.plugins.into_iter().next().expect("the plugin");
@@ -239,6 +245,7 @@ impl Play {
             obeys: Cell::new(true),
             variables,
             logged: RefCell::default(),
+            back: Cell::default(),
             kept: Cell::default(),
             roots: roots.clone(),
         });

@@ -131,9 +131,10 @@ fn retry_after_may_be_a_date() {
     for (value, least, most) in [
         ("Thu, 01 Jan 2026 00:02:00 GMT", 119_000, 121_000),
         ("Fri, 02 Jan 2026 00:00:00 GMT", 3_599_000, 3_601_000),
-        ("Wed, 31 Dec 2025 00:00:00 GMT", 0, 1_100),
-        ("Thu, 01 Jan 2026", 0, 1_100),
-        ("nan", 0, 1_100),
+        ("Wed, 31 Dec 2025 00:00:00 GMT", 500, 1_100),
+        ("0", 500, 1_100),
+        ("Thu, 01 Jan 2026", 500, 1_100),
+        ("nan", 500, 1_100),
     ] {
         scene(async |dir| {
             let answers: Answerer =
@@ -439,28 +440,70 @@ fn no_more_than_four_queues_are_sent_from_at_once_and_none_waits_for_ever() {
 #[test]
 fn a_receiver_that_is_back_is_back_for_all_but_what_it_wants_later() {
     scene(async |dir| {
-        let answers: Answerer = Box::new(|_, request| {
-            let (service, code) = code(&super::body(request));
-            match (service.as_str(), code) {
-                ("asked", 1) => reply(429, Some(("retry-after", "1000")), ""),
-                ("old", 1) => refused(),
-                _ => reply(200, None, ""),
-            }
+        let answers: Answerer = Box::new(|number, _| match number {
+            0 => reply(429, Some(("retry-after", "1000")), ""),
+            1..=4 => refused(),
+            _ => reply(200, None, ""),
         });
         let play = load("retry: 5m", dir, answers);
-        for service in ["asked", "old"] {
+        for service in ["asked", "a", "b", "c", "d"] {
             play.event("send", "crash", service, json!({"code": 1}));
-            play.event("send", "crash", service, json!({"code": 2}));
+            pass(1).await;
         }
-        pass(1).await;
-        assert_eq!(play.sent().len(), 2);
-        // One that is taken at once is no queue: nothing is known of the others by it.
-        play.event("send", "crash", "new", json!({"code": 1}));
-        pass(990).await;
-        let asked: Vec<_> = play.sent().iter().filter(|(_, text)| code(text).0 == "asked").map(|(at, _)| *at).collect();
-        assert_eq!(asked.len(), 1, "{asked:?}");
-        pass(20).await;
-        let asked: Vec<_> = play.sent().iter().filter(|(_, text)| code(text).0 == "asked").map(|(at, _)| *at).collect();
-        assert!(asked.len() == 2 && (1_000_000..1_001_500).contains(&asked[1]), "{asked:?}");
+        pass(1100).await;
+        let times: Vec<_> = play.sent()[5..].iter().map(|(at, text)| (*at, code(text).0)).collect();
+        assert_eq!(times.len(), 5, "{times:?}");
+        assert!(times[3].0 - times[0].0 < 1000, "{times:?}");
+        assert!(times[4].1 == "asked" && (1_000_000..1_001_500).contains(&times[4].0), "{times:?}");
+    });
+}
+
+#[test]
+fn what_is_refused_later_is_said_and_the_next_one_begins_anew() {
+    scene(async |dir| {
+        let answers: Answerer = Box::new(|number, _| match number {
+            6 => reply(404, None, ""),
+            13 => reply(200, None, ""),
+            14 => refused(),
+            15.. => reply(200, None, ""),
+            _ => refused(),
+        });
+        let play = load("", dir, answers);
+        for code in 1..=3 {
+            play.event("send", "crash", "a", json!({"code": code}));
+            pass(1).await;
+        }
+        pass(3600).await;
+        let said = "error: event b-1: the receiver answered 404";
+        assert!(play.world.logged.borrow().iter().any(|line| line == said), "{:?}", play.world.logged.borrow());
+        let sent: Vec<_> = play.sent().iter().map(|(at, text)| (*at, code(text).1)).collect();
+        assert_eq!(sent.iter().map(|(_, code)| *code).collect::<Vec<_>>(), [[1; 7].as_slice(), &[2; 7], &[3; 2]].concat());
+        // The last one has failed once, and its queue six times before.
+        assert!(sent[15].0 - sent[14].0 < 1100, "{sent:?}");
+    });
+}
+
+#[test]
+fn what_is_under_way_when_the_receiver_is_gone_is_no_error() {
+    scene(async |dir| {
+        let answers: Answerer = Box::new(|number, _| match number {
+            0 | 1 => refused(),
+            2 => reply(200, None, ""),
+            _ => reply(410, None, ""),
+        });
+        let play = load("", dir, answers);
+        for service in ["a", "b"] {
+            play.event("send", "crash", service, json!({"code": 1}));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        play.world.takes.set(Duration::from_secs(20));
+        while play.sent().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        play.world.takes.set(Duration::from_millis(5));
+        pass(60).await;
+        let status = play.command("status").await.expect("status");
+        assert_eq!((play.sent().len(), &status["gone"], &status["waiting"]), (4, &json!(true), &json!(0)), "{status}");
+        assert!(!play.world.logged.borrow().iter().any(|line| line.contains("attempt to")), "{:?}", play.world.logged.borrow());
     });
 }

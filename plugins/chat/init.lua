@@ -156,7 +156,7 @@ local function listed(names, most)
   return shown
 end
 
-local function how_long(seconds) return s3.text.human_ms(math.max(0, seconds) // 1 * 1000) end
+local function how_long(seconds) return s3.text.human_ms(seconds // 1 * 1000) end
 
 -- Every message has the same parts in the same order: what, where, since when, how often, why, what happens next, what to run.
 -- Returns the title, the text, and whether something is down.
@@ -374,8 +374,7 @@ local function step()
       if sending then take_back() end
       arm()
     end })
-    local good, err = pcall(send)
-    if not good then s3.log.error("no message was sent: " .. tostring(err)) end
+    send()
   end)
 end
 

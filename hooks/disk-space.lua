@@ -7,6 +7,7 @@ local s3 = require "section3"
 
 local PATHS = s3.env "DISK_PATHS" or "/"
 local LIMIT = tonumber(s3.env "DISK_LIMIT" or 90)
+if not LIMIT then error("DISK_LIMIT is a number of percent, found " .. s3.env "DISK_LIMIT", 0) end
 
 local function check(path)
   local df, err = s3.exec { cmd = { "df", "-P", path }, env = { LC_ALL = "C" }, timeout = "10s" }
@@ -24,8 +25,14 @@ local function check(path)
   return true
 end
 
+-- One that cannot be looked at hides no other.
 local function check_all()
-  for path in PATHS:gmatch "%S+" do assert(check(path)) end
+  local problem
+  for path in PATHS:gmatch "%S+" do
+    local done, why = check(path)
+    if not done then problem = problem or why end
+  end
+  if problem then error(problem, 0) end
 end
 
 s3.on("daemon_ready", { name = "disks-at-start" }, check_all)

@@ -54,7 +54,8 @@ s3.on({ "crash", "gave_up", "recovered", "custom.disk_low" }, {
       cap = "1m",
       after = function(answer) -- 429 says in its body how long to wait
         local said = s3.json.decode(answer.body)
-        return said and said.parameters and said.parameters.retry_after
+        local parameters = type(said) == "table" and said.parameters
+        return type(parameters) == "table" and parameters.retry_after or nil
       end,
     },
   })

@@ -39,7 +39,7 @@ local function joined(old, new)
   for name, row in pairs(new.services) do
     local before = old.services[name]
     if before then
-      row.crashes, row.since = row.crashes + before.crashes, before.since
+      row.crashes = row.crashes + before.crashes
       row.why, row.lines = row.why or before.why, row.lines or before.lines
     end
     if before or old.kept < KEPT then
@@ -51,13 +51,22 @@ local function joined(old, new)
     if #old.others < NAMED then old.others[#old.others + 1] = line end
   end
   old.events, old.crashes = old.events + new.events, old.crashes + new.crashes
-  old.is_urgent = old.is_urgent or new.is_urgent
   return old
 end
 
 -- What happened since the last message, and what is in the one that is under way. Both are kept, so that what was not told when the
 -- host ends is told by the next one; what was under way then may be told twice.
 local open, sending = joined(s3.kv.get("sending") or nothing(), s3.kv.get("open") or nothing()), nil
+
+-- What a service wrote may be too much to be kept; what counts is not.
+local function put(key, batch)
+  if s3.kv.set(key, batch) then return end
+  local lean = {}
+  for name, value in pairs(batch) do lean[name] = value end
+  lean.services = {}
+  for name, row in pairs(batch.services) do lean.services[name] = { type = row.type, crashes = row.crashes } end
+  s3.kv.set(key, lean)
+end
 
 -- Kept at once, and in a storm once a second.
 local kept_at, is_keeping = -math.huge, false
@@ -66,7 +75,7 @@ local function keep()
   local now = s3.mono()
   if now - kept_at >= 1 then
     kept_at = now
-    s3.kv.set("open", open)
+    put("open", open)
   elseif not is_keeping then
     is_keeping = true
     s3.after(1, function()
@@ -100,7 +109,7 @@ local function note(event)
   local row = open.services[event.service]
   if not row then
     if open.kept >= KEPT then return keep() end
-    row = { crashes = 0, since = now }
+    row = { crashes = 0 }
     open.services[event.service], open.kept = row, open.kept + 1
   end
   row.type = event.type
@@ -147,7 +156,7 @@ local function listed(names, most)
   return shown
 end
 
-local function how_long(seconds) return s3.text.human_ms(math.max(0, seconds) // 1 * 1000) end
+local function how_long(seconds) return s3.text.human_ms(seconds // 1 * 1000) end
 
 -- Every message has the same parts in the same order: what, where, since when, how often, why, what happens next, what to run.
 -- Returns the title, the text, and whether something is down.
@@ -275,7 +284,7 @@ end
 -- `Retry-After` is seconds or a date.
 local function seconds_of(value)
   local date = not tonumber(value) and s3.time.parse(value)
-  return tonumber(value) or date and math.max(date - s3.now(), 0) or nil
+  return tonumber(value) or date and date - s3.now() or nil
 end
 
 -- How long a refused one asks to wait: telegram and discord say it in the body, all in the header.
@@ -300,7 +309,7 @@ local function attempt(title, text, is_down)
     return answer
   end
   last_error = answer and ("%s answered %d: %s"):format(config.kind, answer.status, plain(answer.body, 200)) or err.message
-  local wait = math.min(FIRST_WAIT * 2 ^ math.min(refusals, 30), LONGEST_WAIT) * (0.5 + math.random() / 2)
+  local wait = math.min(FIRST_WAIT * 2 ^ refusals, LONGEST_WAIT) * (0.5 + math.random() / 2)
   refusals = refusals + 1
   if answer then
     local may_pass = answer.status == 408 or answer.status == 429 or answer.status >= 500
@@ -321,7 +330,7 @@ local arm
 -- What was under way is to be told again: one change of what is kept, so that no end of the host loses it or counts it twice.
 local function take_back()
   if sending then open, sending = joined(sending, open), nil end
-  s3.kv.set("open", open)
+  put("open", open)
   s3.kv.delete "sending"
 end
 
@@ -329,8 +338,8 @@ local function send()
   local batch = open
   sending, open = batch, nothing()
   first_event = nil
-  s3.kv.set("sending", batch)
-  s3.kv.set("open", open)
+  put("sending", batch)
+  put("open", open)
   local good, answer, reason, wait = pcall(function()
     local title, text, is_down = compose(batch, LONGEST[config.kind] - LONGEST_TITLE)
     return attempt(title, text, is_down)
@@ -365,8 +374,7 @@ local function step()
       if sending then take_back() end
       arm()
     end })
-    local good, err = pcall(send)
-    if not good then s3.log.error("no message was sent: " .. tostring(err)) end
+    send()
   end)
 end
 

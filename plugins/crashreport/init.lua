@@ -120,8 +120,6 @@ s3.on({ "start", "exit", "crash", "backoff", "recovered", "gave_up", "stop", "he
     s3.kv.set(key, { path = path })
     sweep(shelf)
   end
-  -- JSON lists that came back from a file and are empty would be written as maps.
-  report.exits, report.events = s3.json.array(report.exits), s3.json.array(report.events)
   local data = clean(event.data)
   add(report.events, { id = event.id, type = event.type, time = event.time, run = event.run, cause = event.cause, data = data })
   if event.type == "exit" then add(report.exits, { run = event.run, at = event.time, exit = data }) end

@@ -31,8 +31,6 @@ local function exists(path) return s3.fs.stat(path) ~= nil end
 
 -- Pins one rotated log, if it was not shipped yet; what it is called is known only then.
 local function pin(service, path, shelf)
-  local before = s3.fs.stat(path)
-  if not before then return end
   local pinned = ("%s/%s.new"):format(shelf, service)
   s3.fs.remove(pinned)
   local done, why = run { "ln", "-T", path, pinned }
@@ -53,9 +51,10 @@ end
 
 local function upload(name, service, path)
   local url = ("%s/%s/%s/%s.log.gz"):format((config.url:gsub("/+$", "")), s3.host, service, name)
-  local headers = { ["Content-Type"] = "application/gzip" }
-  for key, value in pairs(config.headers or {}) do headers[key] = value end
-  if config.token then headers["Authorization"] = "Bearer " .. s3.secret(config.token) end
+  -- In small letters: one header has one name.
+  local headers = { ["content-type"] = "application/gzip" }
+  for key, value in pairs(config.headers or {}) do headers[key:lower()] = value end
+  if config.token then headers["authorization"] = "Bearer " .. s3.secret(config.token) end
   local answer, err = s3.http.request {
     method = "PUT", url = url, file = path, headers = headers, timeout = config.timeout,
     retry = { attempts = config.attempts, base = config.base, cap = "60s" },
@@ -129,16 +128,14 @@ local function ship_all()
     return 0
   end
   busy = true
+  -- Also where a limit ends the run in the middle: nothing would ever be shipped again.
+  local _ <close> = setmetatable({}, { __close = function() busy = false end })
   local total, problem = 0, nil
-  local good, err = pcall(function()
-    repeat
-      again = false
-      local shipped, why = round()
-      total, problem = total + (shipped or 0), why
-    until not again
-  end)
-  busy = false
-  if not good then error(err, 0) end
+  repeat
+    again = false
+    local shipped, why = round()
+    total, problem = total + (shipped or 0), why
+  until not again
   return total, problem
 end
 

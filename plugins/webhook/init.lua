@@ -23,13 +23,14 @@ for _, name in ipairs(config.sign or {}) do
   if not good then s3.log.error(tostring(why)) end
 end
 
+-- What the settings name otherwise is ours all the same. In small letters: one header has one name.
 local function headers(id, body)
   local all = {}
-  for name, value in pairs(config.headers or {}) do all[name] = value end
-  for name, secret in pairs(config.secret_headers or {}) do all[name] = s3.secret(secret) end
-  if config.token then all["Authorization"] = "Bearer " .. s3.secret(config.token) end
-  all["Content-Type"] = "application/json"
-  all["Idempotency-Key"] = id
+  for name, value in pairs(config.headers or {}) do all[name:lower()] = value end
+  for name, secret in pairs(config.secret_headers or {}) do all[name:lower()] = s3.secret(secret) end
+  if config.token then all["authorization"] = "Bearer " .. s3.secret(config.token) end
+  all["content-type"] = "application/json"
+  all["idempotency-key"] = id
   all["webhook-id"] = id
   if config.sign then
     local seconds = string.format("%d", s3.now() // 1)
@@ -47,7 +48,7 @@ local function copy(value)
   if type(value) ~= "table" then return value end
   local all = {}
   for key, inner in pairs(value) do all[key] = copy(inner) end
-  return #all > 0 and s3.json.array(all) or all
+  return all
 end
 
 -- The event as JSON. What is too long loses its oldest log lines first, then all that is free in it.
@@ -78,7 +79,7 @@ local GONE = "the receiver is gone for good (410): nothing more is sent there; `
 -- `Retry-After` is seconds or a date.
 local function seconds_of(value)
   local date = not tonumber(value) and s3.time.parse(value)
-  return tonumber(value) or date and math.max(date - s3.now(), 0) or nil
+  return tonumber(value) or date and date - s3.now() or nil
 end
 
 -- One attempt: `taken`, `refused`, `gone` or `later`, why, and how long it asks to be left alone.
@@ -176,7 +177,7 @@ local function put(service, letter)
 end
 
 local function postpone(queue, asked)
-  local wait = math.min(config.retry * 2 ^ math.min(queue.failures, 30), LONGEST_WAIT)
+  local wait = math.min(config.retry * 2 ^ queue.failures, LONGEST_WAIT)
   queue.failures = queue.failures + 1
   queue.is_asked = asked ~= nil
   -- Many that failed together do not come back together.

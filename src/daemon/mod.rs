@@ -28,6 +28,8 @@ mod reload;
 mod rest;
 mod ring;
 mod sentence;
+#[cfg(test)]
+mod stand;
 mod streams;
 mod task;
 mod usage;

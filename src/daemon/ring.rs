@@ -501,6 +501,11 @@ mod tests {
         // An operator begins anew.
         let manual = Kind::Start { pid: 1, argv: Vec::new().into(), attempt: 1, reason: StartReason::Manual };
         assert_eq!(push(&mut ring, 1, manual, &Actor::Client(0), 603), (None, 0));
+        // What a script ordered is over after a while, and forgotten with the next order.
+        ring.charge(ServiceId(2), actor.clone(), Led { cause: Some(1), depth: 3 }, at(604));
+        assert_eq!(push(&mut ring, 2, start(), &actor, 604 + budget::WINDOW.as_secs()).1, 0);
+        ring.charge(ServiceId(1), actor, Led { cause: Some(1), depth: 3 }, at(604 + budget::WINDOW.as_secs()));
+        assert_eq!(ring.charges.len(), 1);
     }
 
     #[test]

@@ -173,6 +173,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_more_lines_than_one_can_ask_for_and_no_more_is_read_than_is_wanted() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let lines = "x\n".repeat(MOST_LINES + 5);
+        let found = snapshot(&dir, &[lines.as_bytes()], b"").last(usize::MAX).expect("read");
+        assert_eq!(found.len(), 2 * MOST_LINES);
+        let mut search = Search { left: 9, most: 4, taken: 0, blocks: Vec::new(), is_first: true };
+        assert!(!search.take(b"abc") && search.take(b"defg"), "it goes on for ever in a log without lines");
+    }
+
     /// G44: read backwards in blocks, in bounded memory.
     #[test]
     fn more_lines_than_a_block_and_fewer_bytes_than_asked() {

@@ -158,6 +158,28 @@ fn silence_is_a_time_out_wherever_it_falls() {
     }
 }
 
+/// One that accepts nobody: its queue is full, and the kernel drops who knocks.
+#[test]
+fn a_connection_that_is_not_made_is_a_time_out() {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, listen, socket};
+
+    let new = || socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_NONBLOCK, None).expect("a socket");
+    let deaf = new();
+    bind(std::os::fd::AsRawFd::as_raw_fd(&deaf), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
+    listen(&deaf, Backlog::new(1).expect("a length")).expect("listening");
+    let address: SockaddrIn = getsockname(std::os::fd::AsRawFd::as_raw_fd(&deaf)).expect("an address");
+    let knocking: Vec<_> = (0..8).map(|_| new()).collect();
+    for socket in &knocking {
+        // Begun, or waiting for ever.
+        let _ = connect(std::os::fd::AsRawFd::as_raw_fd(socket), &address);
+    }
+    let url = Url::parse(&format!("http://{address}/")).expect("a URL");
+    let limits = Limits { connect: SHORT, idle: Duration::from_secs(5), total: LONG };
+    let fault = get(&url, Size::AtMost(5), limits).expect_err("nobody");
+    assert_eq!(fault.code, FaultCode::Timeout);
+    assert!(fault.message.contains("cannot connect to") && fault.message.ends_with("within 200ms"), "{fault}");
+}
+
 #[test]
 fn nobody_there_is_said() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

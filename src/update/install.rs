@@ -160,7 +160,6 @@ impl Verified<'_> {
         // Whatever is cut off between two of these steps, the kept copy is one that the record knows.
         record.write(site)?;
         let kept = site.hidden("prev.new");
-        remove(&kept)?;
         site.double(site.program(), &kept)?;
         site.is_unchanged()?;
         same(&file, &open(&name.0)?, &name.0)?;
@@ -194,4 +193,147 @@ pub(super) fn same(one: &File, other: &File, path: &Path) -> Result<(), Fault> {
 
 fn unwritten(path: &Path, error: &std::io::Error) -> Fault {
     failed(format!("cannot write {}: {}; nothing was changed", path.display(), words::io(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+
+    use super::*;
+    use crate::update::place::Place;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).expect("a version")
+    }
+
+    fn site() -> (tempfile::TempDir, Site) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("section3");
+        fs::write(&program, "old").expect("a program");
+        let site = Place::at(&program).and_then(Place::lock).expect("a site");
+        (folder, site)
+    }
+
+    fn incoming(site: &Site) -> Incoming<'_> {
+        let mut incoming = Incoming::new(site).expect("a new file");
+        incoming.write(b"new").expect("written");
+        incoming
+    }
+
+    /// What was written, as it is once its signature was found good.
+    fn verified(site: &Site) -> Verified<'_> {
+        let Sealed { site, name, file } = incoming(site).seal().expect("sealed");
+        Verified { site, name, file, version: version("0.2.0"), sha256: Sha256::of(b"new") }
+    }
+
+    fn content(path: &Path) -> String {
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// A way to put something of one's own under a name, in words and done.
+    type Exchange<'p> = (&'static str, Box<dyn Fn() + 'p>);
+
+    /// All of them, for the name of what comes in.
+    fn exchanges(path: &Path) -> [Exchange<'_>; 4] {
+        let evil = path.with_file_name("evil");
+        fs::write(&evil, "evil").expect("a file");
+        let link = evil.clone();
+        [
+            ("a file", Box::new(move || fs::rename(&evil, path).expect("renamed"))),
+            ("a link", Box::new(move || fs::remove_file(path).and_then(|()| symlink(&link, path)).expect("a link"))),
+            (
+                // It would be put in place, and what it leads to can be changed after.
+                "a link to what came in",
+                Box::new(move || {
+                    let moved = path.with_file_name("moved");
+                    fs::rename(path, &moved).and_then(|()| symlink(&moved, path)).expect("a link");
+                }),
+            ),
+            (
+                "a pipe",
+                Box::new(move || {
+                    fs::remove_file(path).expect("removed");
+                    nix::unistd::mkfifo(path, Mode::S_IRWXU).expect("a pipe");
+                }),
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_comes_in_is_written_to_no_file_that_was_there() {
+        let (folder, site) = site();
+        let (new, victim) = (site.hidden("new"), folder.path().join("victim"));
+        fs::write(&new, "somebody else's").expect("a file");
+        let refusal = Incoming::new(&site).err().expect("refused");
+        assert!(refusal.message.contains("file exists") && content(&new) == "somebody else's", "{refusal}");
+        fs::remove_file(&new).expect("removed");
+        symlink(&victim, &new).expect("a link");
+        assert!(Incoming::new(&site).is_err() && !victim.exists());
+    }
+
+    #[test]
+    fn what_is_put_in_the_place_of_a_download_is_not_what_is_verified() {
+        for at in 0..4 {
+            let (_folder, site) = site();
+            let (incoming, new) = (incoming(&site), site.hidden("new"));
+            let exchanges = exchanges(&new);
+            let (what, exchange) = &exchanges[at];
+            exchange();
+            assert!(incoming.seal().is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_in_the_place_of_a_verified_program_is_not_installed() {
+        for at in 0..4 {
+            let (_folder, site) = site();
+            let (verified, new) = (verified(&site), site.hidden("new"));
+            let exchanges = exchanges(&new);
+            let (what, exchange) = &exchanges[at];
+            exchange();
+            assert!(verified.install(version("0.1.0")).is_err(), "{what}");
+            assert_eq!(content(site.program()), "old", "{what}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_somebody_else_installed_meanwhile_stays() {
+        let (folder, site) = site();
+        let verified = verified(&site);
+        let theirs = folder.path().join("theirs");
+        fs::write(&theirs, "theirs").expect("a file");
+        fs::rename(theirs, site.program()).expect("installed");
+        let fault = verified.install(version("0.1.0")).expect_err("refused");
+        assert!(fault.message.contains("replaced by somebody else"), "{fault}");
+        assert_eq!((content(site.program()).as_str(), site.previous().exists()), ("theirs", false));
+        // Wherever it is cut off, the copy that may be kept by then is one that is known.
+        let record = Record::read(&site).expect("a record");
+        assert_eq!((record.version_of(Sha256::of(b"theirs")), record.newest), (Some(version("0.1.0")), None));
+    }
+
+    #[test]
+    fn what_was_installed_is_remembered_once_it_is_in_place() {
+        for (newest, old, remembered) in [
+            (None, "0.1.0", "0.2.0"),
+            (Some("0.1.5"), "0.1.0", "0.2.0"),
+            (Some("0.3.0"), "0.1.0", "0.3.0"),
+            // An older one, by `--to`.
+            (None, "0.4.0", "0.4.0"),
+        ] {
+            let (_folder, site) = site();
+            // A run before was killed between its last two renames: both names are of one file.
+            fs::hard_link(site.program(), site.previous()).expect("a second name");
+            let before = Record { newest: newest.map(version), ..Record::default() };
+            before.write(&site).expect("a record");
+            verified(&site).install(version(old)).expect("installed");
+            let record = Record::read(&site).expect("a record");
+            assert_eq!(record.newest, Some(version(remembered)), "{newest:?}");
+            assert_eq!(record.version_of(Sha256::of(b"new")), Some(version("0.2.0")));
+            assert_eq!(record.version_of(Sha256::of(b"old")), Some(version(old)));
+            assert_eq!((content(site.program()).as_str(), content(&site.previous()).as_str()), ("new", "old"));
+            assert!(!site.hidden("new").exists() && !site.hidden("prev.new").exists());
+        }
+    }
 }

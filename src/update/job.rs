@@ -164,7 +164,57 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::update::fetch::LIMITS;
+    use crate::update::place::Place;
     use crate::update::signature::Keys;
+
+    /// What must be signed has a bound of its own each time, whatever its server says of it.
+    #[test]
+    fn nothing_is_longer_than_its_kind_may_be() {
+        let signature = || include_str!("testdata/hello.minisig").to_owned();
+        for (path, most) in [
+            ("/latest.json", MAX_MANIFEST),
+            ("/latest.json.minisig", MAX_SIGNATURE),
+            ("/0.2.0/section3-t.minisig", MAX_SIGNATURE),
+            ("/0.2.0/section3-t", MAX_PROGRAM),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            thread::spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    let (mut head, mut byte) = (Vec::new(), [0]);
+                    while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                        head.push(byte[0]);
+                    }
+                    let asked = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
+                    let (length, body) = match asked.ends_with(".minisig") {
+                        _ if asked == path => (most + 1, String::new()),
+                        true => (signature().len() as u64, signature()),
+                        false => (2, "{}".to_owned()),
+                    };
+                    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+                }
+            });
+            let key = include_str!("testdata/key.pub").lines().nth(1).unwrap_or_default();
+            let url = format!("http://127.0.0.1:{port}/").parse().expect("a URL");
+            let source = Source { url, keys: Keys::parse(&[key]).expect("a key") };
+            let job = Job::new(source, LIMITS).expect("a job");
+            let running = Version { major: 0, minor: 1, patch: 0 };
+            let fault = if path.starts_with("/latest") {
+                job.newest(here(running, &Record::default(), "t", SystemTime::UNIX_EPOCH)).expect_err(path)
+            } else {
+                let folder = tempfile::tempdir().expect("a folder");
+                let program = folder.path().join("section3");
+                std::fs::write(&program, "old").expect("a program");
+                let site = Place::at(&program).and_then(Place::lock).expect("a site");
+                let offer = Job::named(Version { minor: 2, ..running }, "t");
+                job.install(&offer, running, "t", &site, &mut |_, _| ()).expect_err(path)
+            };
+            assert!(fault.message.ends_with(&format!("{path} has more than the {most} bytes that are allowed")), "{fault}");
+            job.end();
+        }
+    }
 
     /// A server that is never silent for long and never done.
     #[test]

@@ -174,7 +174,7 @@ impl Place {
         let path = self.hidden("lock");
         let mut lock = OpenOptions::new();
         lock.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = lock.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path).map_err(|error| {
+        let file = lock.custom_flags(libc::O_NOFOLLOW).open(&path).map_err(|error| {
             let message = format!("cannot replace {shown}: cannot write in {}: {}", self.folder.display(), words::io(&error));
             match error.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => not_permitted(message),
@@ -239,9 +239,9 @@ impl Site {
         OpenOptions::new()
             .read(true)
             .write(true)
+            // Through no link either: this is O_EXCL.
             .create_new(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(|error| failed(format!("cannot make {}: {}", path.display(), words::io(&error))))
     }
@@ -356,6 +356,34 @@ mod tests {
         fs::remove_file(place.program()).expect("removed");
         symlink("/bin/sh", place.program()).expect("a link");
         assert!(site.is_unchanged().is_err());
+    }
+
+    #[test]
+    fn a_program_that_was_exchanged_before_the_lock_is_left_alone() {
+        let (folder, place) = installed();
+        fs::write(folder.path().join("other"), "other").expect("a file");
+        fs::rename(folder.path().join("other"), place.program()).expect("renamed");
+        assert!(place.lock().is_err_and(|fault| fault.message.contains("replaced by somebody else")));
+    }
+
+    #[test]
+    fn what_is_made_is_new_and_only_ours() {
+        let (folder, place) = installed();
+        let site = place.lock().expect("locked");
+        let path = site.hidden("new");
+        let file = site.create(&path).expect("made");
+        assert_eq!(file.metadata().expect("it").mode() & 0o7777, 0o600);
+        assert!(site.create(&path).is_err_and(|fault| fault.message.contains("file exists")));
+        // The kernel's file system knows no second names: a copy is made, and over nothing.
+        let copy = folder.path().join("copy");
+        site.double(Path::new("/proc/version"), &copy).expect("copied");
+        assert_eq!(fs::read(&copy).ok(), fs::read("/proc/version").ok());
+        assert_eq!(fs::metadata(&copy).expect("it").mode() & 0o7777, 0o444);
+        fs::write(&path, "other").expect("written");
+        for from in [Path::new("/proc/version"), site.program()] {
+            assert!(site.double(from, &path).is_err_and(|fault| fault.message.contains("file exists")));
+        }
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("other"));
     }
 
     #[test]

@@ -69,7 +69,6 @@ impl Record {
     /// Why not.
     pub fn write(&self, site: &Site) -> Result<(), Fault> {
         let path = site.hidden("record.new");
-        super::place::remove(&path)?;
         let mut file = site.create(&path)?;
         let text = json::to_string(self).map_err(|error| failed(error.to_string()))? + "\n";
         file.write_all(text.as_bytes())
@@ -117,10 +116,19 @@ mod tests {
         assert_eq!(record.write(&site), Ok(()));
         assert_eq!(record.write(&site), Ok(()));
         assert_eq!(Record::read(&site), Ok(record));
-        for text in ["", "{}", "null", "{\"newest\":\"x\",\"known\":[]}", "\0\0\0"] {
+        let path = site.hidden("record");
+        // Whoever looks for an update without the right to install one reads it too.
+        assert_eq!(std::fs::metadata(&path).expect("it").permissions().mode() & 0o7777, 0o644);
+        let whole = std::fs::read_to_string(&path).expect("it");
+        let long = " ".repeat(20_000) + &whole;
+        for text in ["", "{}", "null", "{\"newest\":\"x\",\"known\":[]}", "\0\0\0", &long] {
             std::fs::write(site.hidden("record"), text).expect("written");
-            assert!(Record::read(&site).is_err_and(|fault| fault.message.contains(".section3.record")), "{text:?}");
+            assert!(Record::read(&site).is_err_and(|fault| fault.message.contains(".section3.record")), "{text:.40?}");
         }
+        std::fs::rename(&path, folder.path().join("elsewhere")).expect("renamed");
+        std::fs::write(folder.path().join("elsewhere"), whole).expect("written");
+        std::os::unix::fs::symlink("elsewhere", &path).expect("a link");
+        assert!(Record::read(&site).is_err(), "a link was followed");
     }
 
     #[test]

@@ -164,4 +164,24 @@ mod tests {
         // Its end comes when the last process that could write there is gone.
         assert!(from.recv_timeout(LONG).is_ok());
     }
+
+    /// What is in our environment may change what a program does, or is nobody's business.
+    #[test]
+    fn it_is_run_with_nothing_of_ours() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let seen = folder.path().join("seen");
+        let shown = seen.display();
+        let look = format!("{{ pwd; readlink /proc/self/fd/0 /proc/self/fd/2; env; }} >'{shown}'\n");
+        let script = saying("section3", "0.2.0", "linux-amd64").replacen("#!/bin/sh\n", &format!("#!/bin/sh\n{look}"), 1);
+        assert_eq!(tried(&script, LONG), Ok(()));
+        let seen = std::fs::read_to_string(&seen).expect("what it saw");
+        let mut lines = seen.lines();
+        let first = [lines.next(), lines.next(), lines.next()].map(Option::unwrap_or_default);
+        assert_eq!(first, ["/", "/dev/null", "/dev/null"], "{seen}");
+        // A shell sets these itself.
+        let its_own = ["PWD", "OLDPWD", "SHLVL", "_", "PATH"];
+        let others: Vec<_> = lines.filter(|line| !line.split('=').next().is_some_and(|name| its_own.contains(&name))).collect();
+        assert!(others.is_empty(), "{others:?}");
+        assert!(std::env::vars_os().count() > its_own.len(), "nothing that could have come along");
+    }
 }

@@ -42,7 +42,7 @@ impl Version {
 }
 
 fn part(text: &str) -> Option<u32> {
-    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0')) && text.len() <= 5;
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten().filter(|number| *number <= MAX_PART)
 }
 

@@ -210,3 +210,6 @@ fn decline(asker: Asker, code: FaultCode, message: &str) {
         None => tracing::warn!("did not re-exec: {message}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,10 @@ impl Voice {
 
 /// Tells what comes out of this pipe, to its end.
 pub async fn tell(output: AsyncFd<OwnedFd>) {
+    pass_on(output, || Now::read().moment, |line| tracing::warn!("hook host: {line}")).await;
+}
+
+async fn pass_on(output: AsyncFd<OwnedFd>, mut now: impl FnMut() -> Moment, mut say: impl FnMut(&str)) {
     let (mut unfinished, mut chunk, mut voice) = (Vec::new(), [0; 4096], Voice::default());
     loop {
         let Ok(mut ready) = output.readable().await else { return };
@@ -66,13 +70,13 @@ pub async fn tell(output: AsyncFd<OwnedFd>) {
         }
         drop(ready);
         for line in take_lines(&mut unfinished) {
-            tell_line(&line, &mut voice);
+            pass_on_line(&line, voice.leave(now()), &mut say);
         }
         // Whoever floods us is held up in his own pipe.
         tokio::task::yield_now().await;
     }
     if !unfinished.is_empty() {
-        tell_line(&unfinished, &mut voice);
+        pass_on_line(&unfinished, voice.leave(now()), &mut say);
     }
 }
 
@@ -89,12 +93,12 @@ fn take_lines(unfinished: &mut Vec<u8>) -> Vec<Vec<u8>> {
     }
 }
 
-fn tell_line(line: &[u8], voice: &mut Voice) {
-    if let Leave::Yes(unsaid) = voice.leave(Now::read().moment) {
+fn pass_on_line(line: &[u8], leave: Leave, say: &mut impl FnMut(&str)) {
+    if let Leave::Yes(unsaid) = leave {
         if unsaid > 0 {
-            tracing::warn!("hook host: {unsaid} lines of its output were left out");
+            say(&format!("{unsaid} lines of its output were left out"));
         }
-        tracing::warn!("hook host: {}", String::from_utf8_lossy(line).trim_end());
+        say(String::from_utf8_lossy(line).trim_end());
     }
 }
 
@@ -121,5 +125,28 @@ mod tests {
             (voice.leave(at(5999)), voice.leave(at(6000)), voice.leave(at(6000))),
             (Leave::No, Leave::Yes(51), Leave::Yes(0))
         );
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_counted_to_its_end() {
+        let (output, input) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).expect("a pipe");
+        let flood = "short\n".repeat(3000) + &"x".repeat(2 * LONGEST + 10) + "\nlast";
+        assert_eq!(nix::unistd::write(&input, flood.as_bytes()), Ok(flood.len()), "it fits into a pipe");
+        drop(input);
+        // The short ones come within a moment, the others a second later.
+        let mut lines = 0;
+        let now = || {
+            lines += 1;
+            Moment::from_nanos(if lines <= 3000 { 5_000_000_000 } else { 6_000_000_000 })
+        };
+        let mut said = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let output = crate::sys::watch::watch(output).expect("a watch");
+            pass_on(output, now, |line| said.push(line.to_owned())).await;
+        });
+        assert!(said.drain(..100).all(|line| line == "short"));
+        let long = "x".repeat(LONGEST);
+        assert_eq!(said, ["2900 lines of its output were left out", &long, &long, "xxxxxxxxxx", "last"]);
     }
 }

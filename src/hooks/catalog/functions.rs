@@ -64,7 +64,7 @@ pub static FUNCTIONS: [Function; 62] = [
         "every",
         &[arg("interval", Kind::Duration), opt("options", Kind::Options(&EVERY)), arg("run", Kind::Function("fun()"))],
         "section3.Timer",
-        "Calls the function again and again; a run that is due while the last one still runs is left out",
+        "Calls the function again and again; a run that is due while the last one still runs is left out. It fails as a handler does",
     ),
     plain(
         "after",

@@ -245,7 +245,11 @@ impl Desk {
                 _ => lua.create_sequence_from(tables.collect::<mlua::Result<Vec<_>>>()?)?.into_lua_multi(lua),
             }
         };
-        let returned = self.run(run, handler.timeout, call, arguments).await?;
+        self.judged(&self.run(run, handler.timeout, call, arguments).await?)
+    }
+
+    /// Whether a handler or a timer has succeeded, by what it returned.
+    fn judged(&self, returned: &MultiValue) -> Result<(), HookError> {
         match (returned.front(), &self.engine) {
             (Some(Value::Boolean(false)), Some(engine)) => {
                 let given = returned.get(1).cloned().unwrap_or(Value::Nil);
@@ -343,7 +347,8 @@ impl Desk {
             sleep_until(due + part_of(timer.jitter, due)).await;
             let permit = self.runs.acquire().await;
             let run = Run { handler: timer.name.clone(), cause: None };
-            if let Err(error) = self.run(run, timer.timeout, &timer.call, |_| Ok(MultiValue::new())).await {
+            let returned = self.run(run, timer.timeout, &timer.call, |_| Ok(MultiValue::new())).await;
+            if let Err(error) = returned.and_then(|returned| self.judged(&returned)) {
                 self.failed(Some(timer.name.clone()), error);
             }
             drop(permit);

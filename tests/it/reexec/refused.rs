@@ -164,8 +164,11 @@ fn where_neither_program_can_go_on_the_new_one_begins_anew() {
 }
 
 pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
-    let mut daemon = launch(replaceable(CONFIG)).start();
+    // One whose environment says nothing of whose it is.
+    let bare = CONFIG.replace("}}", "}, bare: {command: [env, -i, sleep, '1000']}}");
+    let mut daemon = launch(replaceable(&bare)).start();
     let web = daemon.stage.actor("web");
+    let bare = i32::try_from(daemon.status("bare")["pid"].as_i64().expect("a PID")).expect("a PID");
     let (pid, place) = (daemon.pid(), place(&daemon));
     let boot = daemon.json(&["status"])["supervisor"]["boot"].clone();
     let other = daemon.path("bin/other");
@@ -188,7 +191,7 @@ pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     again.does("print 1");
     daemon.cli(&["wait", "plain", "--for", "running"]).exits(0);
     if !pid_1 {
-        assert!(!is_alive(web.pid), "the service of before is still there");
+        assert!(!is_alive(web.pid) && !is_alive(bare), "a service of before is still there");
         let plain = i32::try_from(daemon.status("plain")["pid"].as_i64().expect("a PID")).expect("a PID");
         has_only_its_own(plain);
     }

@@ -21,6 +21,16 @@ fn the_good_update() {
     assert!(finish(stand.command_of(&kept, &["--version"]).spawn().expect("it"), "prev").exits(0).out.contains(OLD));
 }
 
+/// A proxy is for what is elsewhere.
+#[test]
+fn a_proxy_is_not_asked_for_this_very_machine() {
+    let stand = Stand::offering();
+    let mut command = stand.command(&["self", "update"]);
+    command.env_remove("NO_PROXY").env("http_proxy", "http://127.0.0.1:9").env("all_proxy", "http://127.0.0.1:9");
+    finish(command.spawn().expect("it"), "self update").exits(0);
+    assert!(stand.has(NEW));
+}
+
 /// `script` gives it a terminal.
 #[test]
 fn a_terminal_sees_how_far_it_is() {

@@ -1,5 +1,6 @@
 //! A supervisor with one hook, and the test as its host: what is believed of a host, and what is done about one that lies.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -8,18 +9,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config;
-use crate::daemon::boot::{runtime, start_pump};
-use crate::daemon::event_loop::Parts;
 use crate::daemon::hooks::asks::{Asker, Reply, Unanswered};
 use crate::daemon::hooks::scripts::{Catalogue, Print};
-use crate::daemon::inbox::CAPACITY;
-use crate::daemon::occupancy::Occupancy;
-use crate::daemon::recipe::Surroundings;
+use crate::daemon::hooks::{Hooks, Memory};
 use crate::daemon::ring::Led;
+use crate::daemon::stand::{self, Stand};
 use crate::hooks::frame::{Body, Call, FromHost, HookError, Loaded, NotLoaded, Question, Verb};
-use crate::log::Folder;
-use crate::wire::event::{Actor, Kind, Origin};
+use crate::wire::event::{Actor, Kind};
 
 /// No process has this number: whatever is done to it happens to nobody.
 const NOBODY: i32 = i32::MAX;
@@ -35,41 +31,17 @@ struct Corner {
 
 /// Plays with a host that was launched just now and has said nothing.
 fn play(play: impl FnOnce(&mut Corner)) {
-    let runtime = runtime().expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, async { play(&mut corner()) });
+    stand::play("services: {web: {command: x}}", |stand| play(&mut corner(stand)));
 }
 
-fn corner() -> Corner {
-    let dir = tempfile::tempdir().expect("a folder");
-    let spec = config::parse("services: {web: {command: x}}", "section3.yml", &|_| None).unwrap_or_else(|why| panic!("{why}"));
-    let (inbox, letters) = mpsc::channel(CAPACITY);
-    let folder = Folder::open(&dir.path().join("log")).expect("a log folder");
-    let now = Now::read();
-    let socket = dir.path().join("run/s");
+fn corner(stand: Stand) -> Corner {
+    let Stand { mut daemon, letters, now, dir } = stand;
     let word = |text: &str| OsString::from(text);
     let inherited = ["KEPT", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "SECTION3_SOCKET", "SECTION3_SERVICE"];
+    daemon.surroundings.environment = inherited.iter().map(|name| (word(name), word("outside"))).collect();
     let body = Body::Hook { path: "/a.lua".into() };
-    let parts = Parts {
-        catalogue: Catalogue { scripts: vec![("a".to_owned(), body, Print::new())] },
-        config_path: "/c".into(),
-        log_dir: dir.path().join("log"),
-        origin: Origin { boot: "b".to_owned(), host: "h".to_owned() },
-        began: now.moment,
-        surroundings: Surroundings {
-            environment: inherited.iter().map(|name| (word(name), word("outside"))).collect(),
-            boot: "b".to_owned(),
-            socket: word("/run/s"),
-            descriptor_limit: Limit { soft: 1024, hard: 1024 },
-        },
-        restrictions: Vec::new(),
-        occupancy: Occupancy::take(&socket).expect("a free place"),
-        pump: start_pump(folder, spec.settings.log, spec.settings.console, inbox.clone()).expect("a pump"),
-        null: crate::sys::init::open_null().expect("/dev/null"),
-        program: None,
-        spec,
-        inbox,
-    };
-    let mut daemon = Daemon::new(parts);
+    let catalogue = Catalogue { scripts: vec![("a".to_owned(), body, Print::new())] };
+    daemon.hooks = Hooks::new(catalogue, BTreeMap::new(), 1, Memory::default());
     let (ours, theirs) = link::pair().expect("a socketpair");
     let (status, _) = nix::unistd::pipe().expect("a pipe");
     daemon.hooks.host = Host::Up(Box::new(Up {

@@ -1,5 +1,9 @@
 //! `chat`: how many messages a storm makes, what they say, and what the four services are sent.
 
+mod answers;
+
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Answerer, Play, pass, refused, reply, scene, silent};
@@ -395,5 +399,266 @@ fn what_belongs_together_is_said_at_load() {
             let said = Play::load("chat", settings, dir, fine()).err().expect("not loaded").message;
             assert!(said.contains(expected), "{said}");
         }
+    });
+}
+
+/// Fails the first so many times, with answers that take as long as the play says.
+fn failing(times: usize) -> Answerer {
+    Box::new(move |number, _| if number < times { refused() } else { reply(200, None, "") })
+}
+
+#[test]
+fn what_comes_while_a_message_fails_is_told_in_one_with_it() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, failing(1));
+        play.world.takes.set(Duration::from_secs(5));
+        play.event("collect", "crash", "web", json!({"code": 3, "log_tail": ["boom"]}));
+        play.event("collect", "crash", "web", json!({"code": 3, "log_tail": ["boom"]}));
+        pass(12).await;
+        assert_eq!(play.sent().len(), 1, "under way");
+        play.count.set(7);
+        play.event("collect", "crash", "web", json!({}));
+        pass(60).await;
+        let told = text(&play.sent()[1].1);
+        for part in ["since: 2026-01-01 00:00:00 UTC", "how often: 9 crashes, 9 events", "why: exit 3\n  | boom\n"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("this is late"), "{told}");
+    });
+}
+
+#[test]
+fn what_is_kept_in_mind_of_a_storm_is_bounded() {
+    // All at once, and the second half while the first is under way.
+    for (first, second) in [(150, 0), (60, 60)] {
+        scene(async |dir| {
+            let play = load(&format!("{TELEGRAM}, events: [crash, reload_failed]"), dir, failing(1));
+            play.world.takes.set(Duration::from_secs(5));
+            for (half, count) in [first, second].into_iter().enumerate() {
+                for number in 0..count {
+                    play.event("collect", "crash", &format!("s{half}-{number:03}"), json!({"code": 1}));
+                }
+                for _ in 0..30 {
+                    play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
+                }
+                pass(12).await;
+            }
+            pass(60).await;
+            let told = text(&play.sent()[1].1);
+            let crashes = first + second;
+            assert!(told.starts_with(&format!("box1: 100 services, {crashes} crashes\n")), "{told}");
+            assert!(told.contains(&format!("how often: {crashes} crashes, {} events", crashes + 60)), "{told}");
+        });
+    }
+    scene(async |dir| {
+        // Events of no service alone: each is one line, of a bounded length.
+        let play = load(&format!("{NTFY}, events: [reload_failed]"), dir, failing(1));
+        play.world.takes.set(Duration::from_secs(5));
+        for _ in 0..2 {
+            for number in 0..30 {
+                play.event("collect", "reload_failed", "", json!({"errors": [format!("{number} {}", "e".repeat(200))]}));
+            }
+            pass(12).await;
+        }
+        pass(60).await;
+        let body: Value = json::from_str(&play.sent()[1].1).expect("JSON");
+        let told = body["message"].as_str().expect("a text");
+        assert_eq!(told.matches("why: reload_failed: ").count(), 12, "{told}");
+        assert!(told.contains("\nwhy: reload_failed: 11 e"), "{told}");
+        assert_eq!((&body["priority"], &body["tags"]), (&json!(3), &json!(["white_check_mark"])));
+        play.event("collect", "reload_failed", "", json!({"errors": ["e".repeat(1000)]}));
+        pass(600).await;
+        let body: Value = json::from_str(&play.sent()[2].1).expect("JSON");
+        let told = body["message"].as_str().expect("a text");
+        assert!(
+            told.lines().all(|line| line.len() <= 320) && told.lines().next().is_some_and(|what| what.len() <= 210),
+            "{told}"
+        );
+        assert!(told.starts_with("what: reload_failed: eee") && told.contains("\nwhy: reload_failed: eee"), "{told}");
+        assert!(body["title"].as_str().expect("a title").len() <= 140, "{body}");
+    });
+}
+
+/// The worst names and lines there are, at which what is kept would be too long.
+#[test]
+fn a_storm_is_not_forgotten_however_much_its_services_said() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, Box::new(|_, _| refused()));
+        let quotes = "\"".repeat(500);
+        for number in 0..100 {
+            let name = format!("{}_{number:03}", "n".repeat(56));
+            play.event(
+                "collect",
+                "crash",
+                &name,
+                json!({"message": quotes, "log_tail": [quotes, quotes, quotes, quotes, quotes]}),
+            );
+        }
+        pass(5).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("how often: 100 crashes, 100 events\n"));
+    });
+    // Where they said no more than services do, that is not forgotten either.
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, Box::new(|_, _| refused()));
+        let lines = vec!["x".repeat(500); 20];
+        for number in 0..100 {
+            play.event("collect", "crash", &format!("service-{number:03}"), json!({"code": 1, "log_tail": lines}));
+        }
+        pass(5).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.contains("why: service-000 crashed: exit 1\n  | xxx"), "{told}");
+    });
+}
+
+#[test]
+fn a_clock_that_was_put_back_holds_no_message_up() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(5).await;
+        play.world.back.set(Duration::from_secs(3600));
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("since: 2026-01-01 00:00:00 UTC (0ms ago)\n"), "{:?}", play.sent());
+    });
+}
+
+#[test]
+fn what_happens_is_kept_within_a_second_and_once_a_second() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        for _ in 0..500 {
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let kept = play.world.kept.get();
+        assert!((2..=5).contains(&kept), "{kept} writes in 3 s");
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(2).await;
+        drop(play);
+        let play = load(TELEGRAM, dir, fine());
+        pass(60).await;
+        assert!(text(&play.sent()[0].1).contains("how often: 501 crashes, 501 events\n"), "{:?}", play.sent());
+    });
+}
+
+/// A loop of crashes has made the messages rare; then something happens that nobody should wait an hour for.
+#[test]
+fn what_will_not_go_on_by_itself_does_not_wait_for_the_storm_to_pass() {
+    for (kind, fails) in [("gave_up", false), ("recovered", false), ("gave_up", true)] {
+        scene(async |dir| {
+            let play = load(TELEGRAM, dir, fine());
+            for _ in 0..200 {
+                play.event("collect", "crash", "web", json!({"code": 1}));
+                pass(60).await;
+            }
+            let before = play.sent().len();
+            if fails {
+                *play.world.answerer.borrow_mut() = failing(before + 1);
+            }
+            play.event("collect", kind, "web", json!({}));
+            pass(15).await;
+            assert_eq!(play.sent().len(), before + 1 + usize::from(fails), "{kind}");
+            // And not the next one sooner than that after it.
+            play.event("collect", kind, "web", json!({}));
+            pass(14).await;
+            assert_eq!(play.sent().len(), before + 1 + usize::from(fails), "{kind}");
+            pass(30).await;
+            assert_eq!(play.sent().len(), before + 2 + usize::from(fails), "{kind}");
+        });
+    }
+}
+
+#[test]
+fn those_that_crash_most_come_first_and_the_first_three_in_detail() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        let lines: Vec<_> = (1..=7).map(|number| format!("line {number}{}", "x".repeat(300))).collect();
+        for number in 1..=5 {
+            for _ in 0..number {
+                play.event("collect", "crash", &format!("s{number}"), json!({"message": "m".repeat(900), "log_tail": lines}));
+            }
+            play.event("collect", "gave_up", &format!("s{number}"), json!({"message": "short"}));
+        }
+        let mut held = service("s1", "backoff", 1);
+        held["hold"] = json!({"by": "hook:h", "reason": "r"});
+        let mut stopped = service("s4", "stopped", 1);
+        stopped["hold"] = held["hold"].clone();
+        let down = [held, service("s2", "backoff", 1), service("s3", "failed", 1), stopped, service("s5", "running", 1)];
+        *play.world.services.borrow_mut() = json!(down);
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        let whys: Vec<_> = told.lines().filter(|line| line.starts_with("why: ")).collect();
+        let expected = [
+            "why: s5 gave up, 5 times: short",
+            "why: s4 gave up, 4 times: short",
+            "why: s3 gave up, 3 times: short",
+            "why: s2 gave up, 2 times: short",
+            "why: s1 gave up: short",
+        ];
+        assert_eq!(whys, expected, "{told}");
+        let lines: Vec<_> = told.split("why: ").skip(1).map(|part| part.matches("\n  | line ").count()).collect();
+        assert_eq!(lines, [5, 5, 5, 1, 1], "{told}");
+        assert!(told.contains("\n  | line 7xxx") && !told.contains("line 2"), "the last ones: {told}");
+        assert!(told.lines().all(|line| line.len() <= 210), "{told}");
+        assert!(told.contains("still down (4): s1, s2, s3, s4\n"), "{told}");
+        assert!(told.contains("next: 1 start again by themselves, 3 stay down"), "{told}");
+    });
+}
+
+#[test]
+fn of_many_services_twelve_are_told_and_the_others_counted() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        for number in 0..15 {
+            play.event("collect", "crash", &format!("s{number:02}"), json!({"code": 1, "log_tail": ["a", "b", "c"]}));
+        }
+        play.event("collect", "crash", "s00", json!({"message": "m".repeat(900)}));
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.lines().all(|line| line.len() <= 240) && told.contains("why: s00 crashed, 2 times: mmm"), "{told}");
+        assert!(told.contains("\nwhy: s11 crashed: exit 1\n") && !told.contains("why: s12"), "{told}");
+        assert!(told.contains("\nwhy: ... and 3 more services\nnext: "), "{told}");
+    });
+}
+
+#[test]
+fn a_message_that_is_late_says_so_and_one_of_a_long_storm_does_not() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        *play.world.services.borrow_mut() = Value::Null;
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        pass(60).await;
+        let told = text(&play.sent()[0].1);
+        assert!(told.contains("\nstill down: not known, no answer\n"), "{told}");
+        assert!(told.contains("\nnext: the service is not configured any more\n"), "{told}");
+        // Late, but nothing has failed: it waited for its turn.
+        play.event("collect", "crash", "web", json!({"code": 1}));
+        for _ in 0..200 {
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(60).await;
+        }
+        let all: Vec<_> = play.sent().iter().map(|(_, body)| text(body)).collect();
+        assert!(all.iter().any(|told| told.contains("h0m") || told.contains("m")), "{all:?}");
+        assert!(all.iter().all(|told| !told.contains("this is late")), "{all:?}");
+    });
+}
+
+#[test]
+fn a_steady_stream_does_not_put_its_message_off_for_ever() {
+    scene(async |dir| {
+        let play = load(TELEGRAM, dir, fine());
+        for _ in 0..9 {
+            play.event("collect", "crash", "web", json!({"code": 1}));
+            pass(5).await;
+        }
+        let [(at, _)] = play.sent()[..] else { panic!("{} messages", play.sent().len()) };
+        assert!((40_000..41_000).contains(&at), "{at}");
     });
 }

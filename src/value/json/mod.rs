@@ -2,7 +2,8 @@
 //!
 //! serde makes a copy of a type's code for each form of input and output that the type is used with, and the derived reading
 //! of a struct asks for two forms of each, a table and a list. So there is one of each here, a struct is a table, and what
-//! does not depend on the type is in no copy: that is 0.5 MB less of the program than with `serde_json`'s own.
+//! does not depend on the type is in no copy: that is 0.5 MB less of the program than with `serde_json`'s own. What is wrong
+with a text unwinds to the border of the reader, which is 70 KB less than a result behind each field (`read::Never`).
 //! JSON of no known type stays `serde_json::Value`.
 
 mod raw;

@@ -213,3 +213,16 @@ fn a_path_that_is_no_text_cannot_be_written() {
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/\xff"));
     assert!(to_string(&(1, path)).is_err());
 }
+
+#[test]
+fn a_fault_in_reading_is_not_taken_for_a_flaw_of_the_text() {
+    #[derive(Debug)]
+    struct Faulty;
+    impl<'de> Deserialize<'de> for Faulty {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            std::panic::resume_unwind(Box::new("planted"))
+        }
+    }
+    let cause = std::panic::catch_unwind(|| from_str::<Faulty>("1")).unwrap_err();
+    assert_eq!(cause.downcast_ref(), Some(&"planted"));
+}

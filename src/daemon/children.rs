@@ -57,6 +57,7 @@ pub struct Children {
 
 /// [`Children`], written down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct ChildrenRest {
     /// Runs that have processes.
     pub runs: Vec<ChildRest>,
@@ -70,6 +71,7 @@ pub struct ChildrenRest {
 
 /// [`Child`], written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct ChildRest {
     /// Whose.
     pub id: ServiceId,

@@ -56,6 +56,7 @@ struct Wait {
 
 /// [`Orders`], written down; who waits is the number of a connection.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct OrdersRest {
     next: u64,
     tickets: Vec<(Ticket, u64, usize)>,

@@ -31,12 +31,14 @@ pub struct Surroundings {
 
 /// What a launch needs from files: read by [`Materials::gather`], which may wait for a disk.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Materials {
     variables: BTreeMap<String, String>,
     identity: Option<Who>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Who {
     identity: Identity,
     name: Option<String>,

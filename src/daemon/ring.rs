@@ -70,21 +70,21 @@ struct Charge {
 
 /// [`Ring`], written down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct RingRest {
     next_seq: u64,
     /// Oldest first, each a [`Saved`]; the last one has the number before `next_seq`.
     events: Vec<Arc<Raw>>,
     /// Which of them have a log tail, and what it takes.
-    #[serde(default)]
     tails: Vec<(u64, usize)>,
     latest: Vec<(ServiceId, u64)>,
     /// Of those in `latest` that scripts led to: how deep, and when the last one acted.
-    #[serde(default)]
     depths: Vec<(ServiceId, u8, Moment)>,
 }
 
 /// An event, written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Saved {
     /// Since 1970.
     time: Duration,

@@ -133,6 +133,7 @@ struct Hearing {
 
 /// What is known of a run's watchdog.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Heard {
     limit: Option<Duration>,
     silent_at: Option<Moment>,
@@ -157,6 +158,7 @@ struct Checks {
 
 /// What there is to say about a run, for `status`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Words {
     /// `STATUS=`.
     status: Option<String>,

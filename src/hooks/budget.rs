@@ -21,6 +21,7 @@ const EMIT_WINDOW: Duration = Duration::from_secs(10);
 
 /// What each script did lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Budget {
     actions: BTreeMap<String, BTreeMap<String, VecDeque<Moment>>>,
     emits: BTreeMap<String, VecDeque<Moment>>,

@@ -40,6 +40,7 @@ pub trait Past {
 
 /// All cursors, by script and handler.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Deliveries {
     last: u64,
     scripts: BTreeMap<String, BTreeMap<String, Cursor>>,
@@ -47,6 +48,7 @@ pub struct Deliveries {
 
 /// How far one handler is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Cursor {
     wants: Subscription,
     /// Events it wants that were not handed over, oldest first. No longer than the ring.
@@ -64,6 +66,7 @@ pub struct Cursor {
 
 /// An event in the hands of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Flight {
     seq: u64,
     mono_ms: u64,
@@ -73,6 +76,7 @@ struct Flight {
 
 /// An event that a host died with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Mark {
     /// A handler had begun with it.
     is_repeated: bool,
@@ -82,6 +86,7 @@ struct Mark {
 
 /// Whether events are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 enum Gate {
     Open,
     /// After too many failures.

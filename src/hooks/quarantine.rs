@@ -27,6 +27,7 @@ const REPRIEVE: Duration = Duration::from_secs(1);
 
 /// Who is to blame for how much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Quarantine {
     strikes: BTreeMap<String, Vec<Moment>>,
     out: BTreeSet<String>,
@@ -56,6 +57,7 @@ impl Quarantine {
 
 /// When the next host is launched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Revival {
     deaths: u32,
 }

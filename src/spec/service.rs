@@ -10,6 +10,7 @@ use crate::value::ServiceName;
 
 /// A service: what is launched, and how its life is looked after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -21,6 +22,7 @@ pub struct Service {
 
 /// The part of a service that its process is made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Definition {
     /// What to run.
     pub command: Command,
@@ -70,6 +72,7 @@ impl Command {
 
 /// A service that must be there before a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Dependency {
     /// Which.
     pub name: ServiceName,
@@ -90,6 +93,7 @@ pub enum Condition {
 
 /// Who a service runs as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct User {
     /// The user.
     pub user: Account,
@@ -108,6 +112,7 @@ pub enum Account {
 
 /// One resource limit, soft and hard alike; see `setrlimit(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Limit {
     /// Which.
     pub resource: Resource,

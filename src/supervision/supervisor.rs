@@ -18,6 +18,7 @@ use crate::wire::event::{Actor, Kind, StartReason};
 
 /// All services, and where the supervisor itself stands.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Supervisor {
     pub(super) services: BTreeMap<ServiceId, Service>,
     pub(super) names: HashMap<ServiceName, ServiceId>,
@@ -42,6 +43,7 @@ pub struct Supervisor {
 
 /// Where the supervisor stands.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub(super) enum Phase {
     Running,
     /// Everything is being stopped. `kill_at`: the end of the budget; `None` once it is spent.
@@ -53,6 +55,7 @@ pub(super) enum Phase {
 
 /// The first start of everything.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Boot {
     since: Moment,
     pending: BTreeSet<ServiceId>,

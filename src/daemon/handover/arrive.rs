@@ -330,9 +330,9 @@ mod tests {
     #[test]
     fn a_state_of_another_process_or_without_its_descriptors_is_not_taken() {
         let me = std::process::id();
-        let other = refusal(|state| (state["pid"], state["lock"]) = ((me + 1).into(), CLOSED.into()));
+        let other = refusal(|state| (state[1], state[11]) = ((me + 1).into(), CLOSED.into()));
         assert_eq!(other, format!("the state is one of process {}", me + 1));
-        let without = refusal(|state| (state["pid"], state["lock"]) = (me.into(), CLOSED.into()));
+        let without = refusal(|state| (state[1], state[11]) = (me.into(), CLOSED.into()));
         assert_eq!(without, format!("descriptor {CLOSED} did not come along"));
         let none = Left { memory: CLOSED, old: -1, came_back: None }.take_over();
         assert_eq!(none, Err("the state is not there".to_owned()));

@@ -59,6 +59,7 @@ pub struct Hooks {
 
 /// What is known of scripts whatever becomes of their host. Plain, for a re-exec to hand over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Memory {
     /// Who has heard what.
     pub deliveries: Deliveries,

@@ -17,6 +17,7 @@ use crate::wire::{Change, ReloadResult};
 
 /// [`Hooks`], written down.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct HooksRest {
     memory: Memory,
     secrets: BTreeMap<String, SecretSource>,

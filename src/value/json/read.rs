@@ -1,51 +1,10 @@
 //! From JSON to types.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 
-use super::Raw;
+use super::border::{Flaw, Never, give_up, within};
 use super::scan::{Number, Scanner};
-
-/// Why a text is not JSON, or not what was expected.
-#[derive(Debug)]
-pub struct Flaw(pub(super) String);
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Flaw {}
-
-/// The error of what serde compiles for each type: there is none. A flaw unwinds to [`scan`] instead, past all that was read
-/// before it. As a value it would be looked at behind each field of each struct, and each such place would give up all fields
-/// before it by code of its own, which is there for unwinding already: a third of the code of every type.
-#[derive(Debug)]
-pub(super) enum Never {}
-
-impl fmt::Display for Never {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
-    }
-}
-
-impl std::error::Error for Never {}
-
-impl de::Error for Never {
-    fn custom<T: fmt::Display>(what: T) -> Self {
-        give_up(format_args!("{what}"))
-    }
-}
-
-/// Ends the reading. No panic: nothing is reported, and [`scan`] is around every reading.
-#[cold]
-#[inline(never)]
-pub(super) fn give_up(what: fmt::Arguments<'_>) -> ! {
-    resume_unwind(Box::new(Flaw(fmt::format(what))))
-}
+use super::{LIST, Raw};
 
 /// Reads a text.
 ///
@@ -64,14 +23,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
 /// Lets `read` take the whole of a text. What of [`from_str`] is the same for every type.
 fn scan(text: &str, read: &mut dyn FnMut(&mut Scanner<'_>)) -> Result<(), Flaw> {
     let mut scanner = Scanner::new(text);
-    catch_unwind(AssertUnwindSafe(|| {
+    within(&mut || {
         read(&mut scanner);
         scanner.end();
-    }))
-    .map_err(|cause| match cause.downcast::<Flaw>() {
-        Ok(flaw) => scanner.placed(*flaw),
-        Err(fault) => resume_unwind(fault),
     })
+    .map_err(|flaw| scanner.placed(&flaw))
 }
 
 /// Reads bytes.
@@ -105,6 +61,14 @@ impl Scanner<'_> {
         Ok(value)
     }
 
+    /// Fields without names: those that this version does not know come last, and are passed.
+    fn fields<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Never> {
+        self.open(b'[');
+        let value = visitor.visit_seq(Inside { scanner: self, is_first: true })?;
+        self.rest();
+        Ok(value)
+    }
+
     fn list<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Never> {
         self.open(b'[');
         let value = visitor.visit_seq(Inside { scanner: self, is_first: true })?;
@@ -129,7 +93,8 @@ impl<'de> Deserializer<'de> for &mut Scanner<'_> {
     scalars!(deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 => unsigned visit_u64);
     scalars!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 => signed visit_i64);
     scalars!(deserialize_f32 deserialize_f64 => float visit_f64);
-    scalars!(deserialize_str deserialize_string deserialize_char deserialize_identifier => word visit_str);
+    scalars!(deserialize_str deserialize_char deserialize_identifier => word visit_str);
+    scalars!(deserialize_string => string visit_string);
     // Only `Raw` wants bytes, and what it means is text of JSON.
     scalars!(deserialize_bytes deserialize_byte_buf => skip visit_str);
 
@@ -189,23 +154,30 @@ impl<'de> Deserializer<'de> for &mut Scanner<'_> {
         self.table(visitor)
     }
 
+    // Inlined, so that of the two forms the one that a type has not is not compiled for it; so below.
+    #[inline(always)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Never> {
-        self.table(visitor)
+        if name == LIST { self.fields(visitor) } else { self.table(visitor) }
     }
 
+    #[inline(always)]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Never> {
         let has_data = self.choice();
-        let value = visitor.visit_enum(Choice { scanner: self, has_data })?;
+        let value = if name == LIST {
+            visitor.visit_enum(Choice::<true> { scanner: self, has_data })?
+        } else {
+            visitor.visit_enum(Choice::<false> { scanner: self, has_data })?
+        };
         if has_data {
             self.close(b'}');
         }
@@ -244,13 +216,13 @@ impl<'de> de::MapAccess<'de> for Inside<'_, '_> {
     }
 }
 
-/// One of several: a word, or a table of one key that is the word.
-struct Choice<'a, 't> {
+/// One of several: a word, or a table of one key that is the word. Its fields are a list or a table.
+struct Choice<'a, 't, const IS_LIST: bool> {
     scanner: &'a mut Scanner<'t>,
     has_data: bool,
 }
 
-impl<'de> de::EnumAccess<'de> for Choice<'_, '_> {
+impl<'de, const IS_LIST: bool> de::EnumAccess<'de> for Choice<'_, '_, IS_LIST> {
     type Error = Never;
     type Variant = Self;
 
@@ -260,7 +232,7 @@ impl<'de> de::EnumAccess<'de> for Choice<'_, '_> {
     }
 }
 
-impl Choice<'_, '_> {
+impl<const IS_LIST: bool> Choice<'_, '_, IS_LIST> {
     fn data(&self) {
         if !self.has_data {
             give_up(format_args!("the word needs data: {{\"WORD\": DATA}}"));
@@ -268,7 +240,7 @@ impl Choice<'_, '_> {
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Choice<'_, '_> {
+impl<'de, const IS_LIST: bool> de::VariantAccess<'de> for Choice<'_, '_, IS_LIST> {
     type Error = Never;
 
     fn unit_variant(self) -> Result<(), Never> {
@@ -290,6 +262,6 @@ impl<'de> de::VariantAccess<'de> for Choice<'_, '_> {
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Never> {
         self.data();
-        self.scanner.table(visitor)
+        if IS_LIST { self.scanner.fields(visitor) } else { self.scanner.table(visitor) }
     }
 }

@@ -1,6 +1,6 @@
 //! The marks of JSON, without types.
 
-use super::read::{Flaw, give_up};
+use super::border::{Flaw, give_up};
 
 /// Tables and lists in each other: what is deeper is refused, so that no text can use up the stack.
 const MAX_DEPTH: u8 = 128;
@@ -40,7 +40,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// A flaw with its place.
-    pub(super) fn placed(&self, flaw: Flaw) -> Flaw {
+    pub(super) fn placed(&self, flaw: &Flaw) -> Flaw {
         let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
@@ -92,6 +92,14 @@ impl<'t> Scanner<'t> {
     pub(super) fn close(&mut self, bracket: u8) {
         self.depth -= 1;
         self.take(bracket, if bracket == b'}' { "`}`" } else { "`]`" });
+    }
+
+    /// Passes what is left of a list of which something was read, and its end.
+    pub(super) fn rest(&mut self) {
+        while self.element(&mut false) {
+            self.skip();
+        }
+        self.close(b']');
     }
 
     /// Whether another element of a list follows.
@@ -179,6 +187,11 @@ impl<'t> Scanner<'t> {
             self.take(b':', "`:`");
         }
         if is_plain { self.text.get(start..end).unwrap_or_default() } else { &self.unescaped }
+    }
+
+    /// A string of one's own.
+    pub(super) fn string(&mut self) -> String {
+        self.word().to_owned()
     }
 
     /// Passes the part of a string that is as it stands, and says where it ends: at a quote or a backslash.

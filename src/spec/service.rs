@@ -1,12 +1,12 @@
 //! One entry of `services:`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Ready};
 use crate::value::ServiceName;
+use crate::value::sorted::Map;
 
 /// A service: what is launched, and how its life is looked after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Definition {
     /// What must be there before a launch.
     pub depends_on: Vec<Dependency>,
     /// Variables set on top of the inherited ones and of `env_files`.
-    pub env: BTreeMap<String, String>,
+    pub env: Map<String, String>,
     /// Files of `NAME=value` lines, read anew at every launch; later ones win.
     pub env_files: Vec<PathBuf>,
     /// Whether the supervisor's environment is left out, but for `PATH`, `HOME` and `USER`.

@@ -3,7 +3,6 @@
 //! left and begins from scratch.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -34,6 +33,7 @@ use crate::sys::spawn::Launch;
 use crate::sys::{init, process, signals, wait, words};
 use crate::value::Signal;
 use crate::value::json;
+use crate::value::sorted::{Map, Set};
 use crate::value::version::VERSION;
 use crate::wire::event::{Kind, Origin, ReadyBy, UpdatePhase};
 use crate::wire::{Fault, FaultCode, ReexecReport, text};
@@ -211,7 +211,7 @@ impl Daemon {
             .services()
             .filter_map(|(id, _)| Some((id, counters.get(&crate::log::LogId(id.0))?.clone())))
             .collect();
-        let launches = RefCell::new(HashMap::new());
+        let launches = RefCell::new(Map::new());
         self.children.take_over(state.children, |pid, number| {
             let launch = Rc::new(Launch::inherited(pid, take(number)?).ok()?);
             launches.borrow_mut().insert(pid, Rc::clone(&launch));
@@ -229,8 +229,8 @@ impl Daemon {
         }
         (self.orphans, self.orphan_notice_at, self.asked_to_stop) = (state.orphans, state.orphan_notice_at, state.asked_to_stop);
 
-        let mut answers: HashMap<i32, Answer> = HashMap::new();
-        let mut waiting: HashSet<i32> = HashSet::new();
+        let mut answers: Map<i32, Answer> = Map::new();
+        let mut waiting: Set<i32> = Set::new();
         for line in state.lines {
             let (number, doing) = (line.fd, line.doing);
             let answer = take(number).and_then(|stream| self.places.take_over(stream, line, self.calls.clone()).ok().flatten());

@@ -5,7 +5,6 @@ mod heartbeat;
 mod webhook;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
 use std::rc::Rc;
@@ -30,6 +29,7 @@ use crate::hooks::script::{
 };
 use crate::spec::script::SecretSource;
 use crate::value::json::Raw;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// Who answers: the number of the request from 0, and the request.
@@ -80,7 +80,7 @@ impl Effects for World {
         let done = self.roots.change(&change);
         Box::pin(async move { done })
     }
-    fn log(&self, level: Severity, message: String, _: BTreeMap<String, String>) {
+    fn log(&self, level: Severity, message: String, _: Map<String, String>) {
         self.logged.borrow_mut().push(format!("{}: {message}", level.word()));
     }
     fn secret(&self, name: &str, _: &SecretSource) -> Result<String, IoFault> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::reader::{Finding, Findings};
 use super::tree::Syntax;
+use crate::value::sorted;
 
 /// Problems listed whatever they belong to. A file that is wrong everywhere is read from the top.
 const LISTED: usize = 20;
@@ -61,12 +62,11 @@ impl Problems {
 
     /// YAML that is no config.
     pub(super) fn of_text(file: &str, text: &str, findings: Findings) -> Self {
-        let Findings { mut list, mut more, elsewhere } = findings;
-        list.sort_by_key(|finding| finding.spot.at);
+        let Findings { list, mut more, elsewhere } = findings;
         let mut seen = std::collections::HashSet::new();
         let mut problems = Vec::new();
         let mut lines = Lines::new(text);
-        for finding in list {
+        for finding in sorted::sort(list, |one, other| one.spot.at.cmp(&other.spot.at)) {
             if seen.insert(finding.spot.part) || problems.len() < LISTED {
                 problems.push(located(file, &mut lines, finding));
             } else {

@@ -1,6 +1,5 @@
 //! The keys of a service, and `defaults:`, which has the same but two.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::element::{backoff, command, decisions, dependencies, environment, lim
 use super::reader::{GRACE, Keys, Report, Value};
 use super::tree::Node;
 use crate::spec::{Backoff, Command, Definition, Dependency, Health, Limit, LogLimits, Policy, Ready, Restart, Service, User};
+use crate::value::sorted::Map;
 use crate::value::{ByteSize, ServiceName, Signal};
 
 /// The file mode creation mask of a service that names none.
@@ -97,7 +97,7 @@ pub struct Written {
     pub decisions: Option<Vec<decisions::Wanted>>,
     dir: Option<PathBuf>,
     restart: Option<Restart>,
-    env: BTreeMap<String, String>,
+    env: Map<String, String>,
     env_files: Option<Vec<PathBuf>>,
     clean_env: Option<bool>,
     user: Option<User>,

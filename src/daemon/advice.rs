@@ -3,7 +3,6 @@
 //!
 //! Nothing here waits. Who does not answer in time has no opinion; what comes later is let go.
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::clock::Now;
@@ -14,6 +13,7 @@ use crate::supervision::advice::{Judged, judge};
 use crate::supervision::{Advice, Fact, Question, ServiceId};
 use crate::value::duration::Human;
 use crate::value::json;
+use crate::value::sorted::Map;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Case, Verdict};
 use crate::wire::event::{Actor, Kind};
@@ -22,15 +22,15 @@ use crate::wire::event::{Actor, Kind};
 pub type Answer = Result<Option<Verdict>, String>;
 
 /// Stands for one script's part in one question; never given again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct AskId(pub u64);
 
 /// The questions that are open: at most one a service, each with as many parts as the service names scripts.
 #[derive(Debug, Default)]
 pub struct Questions {
     next: u64,
-    open: BTreeMap<ServiceId, Open>,
-    places: HashMap<AskId, ServiceId>,
+    open: Map<ServiceId, Open>,
+    places: Map<AskId, ServiceId>,
 }
 
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Who descends from whom, at one moment.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::{HashMap, HashSet};
 
 use crate::sys::process::{self, Process};
+use crate::value::sorted::{Map, Set};
 
 /// The processes there are, looked at once and only if asked for.
 #[derive(Debug, Default)]
@@ -15,8 +15,8 @@ pub struct Census {
 
 #[derive(Debug)]
 struct Family {
-    all: HashMap<i32, Process>,
-    children: HashMap<i32, Vec<i32>>,
+    all: Map<i32, Process>,
+    children: Map<i32, Vec<i32>>,
 }
 
 impl Census {
@@ -24,9 +24,9 @@ impl Census {
         self.family.get_or_init(|| {
             // Without /proc nobody but main processes and their groups can be found; the boot says so, once.
             let all = process::census().unwrap_or_default();
-            let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+            let mut children: Map<i32, Vec<i32>> = Map::new();
             for process in &all {
-                children.entry(process.parent).or_default().push(process.pid);
+                children.get_or_default(process.parent).push(process.pid);
             }
             Family { all: all.into_iter().map(|process| (process.pid, process)).collect(), children }
         })
@@ -45,7 +45,7 @@ impl Census {
         let family = self.family();
         let mut found: Vec<i32> = roots.to_vec();
         // The census is not one instant, so its chains may even form a ring: nobody is visited twice.
-        let mut seen: HashSet<i32> = roots.iter().copied().collect();
+        let mut seen: Set<i32> = roots.iter().copied().collect();
         let mut at = 0;
         while let Some(pid) = found.get(at).copied() {
             at += 1;

@@ -6,7 +6,6 @@
 //! process is, itself or through an ancestor, a child of ours that is no main process: a stranger. Strangers carry the marks
 //! of their run in the environment they were started with, or its session.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -18,6 +17,7 @@ use crate::supervision::ServiceId;
 use crate::sys::process::{self, Process};
 use crate::sys::spawn::Launch;
 use crate::sys::wait::{self, Usage, Zombie};
+use crate::value::sorted::{Map, Set};
 use crate::value::{Run, ServiceName, Signal};
 
 /// A run that has, or had, processes.
@@ -47,16 +47,17 @@ pub struct Children {
     /// The short processes of probes: nobody's main process, and no strangers.
     pub errands: Rc<Errands>,
     boot: String,
-    runs: BTreeMap<ServiceId, Child>,
-    leaders: HashMap<i32, ServiceId>,
+    runs: Map<ServiceId, Child>,
+    leaders: Map<i32, ServiceId>,
     /// Adopted orphans and whose they are. Good until we reap them: until then the number is theirs.
-    strangers: HashMap<i32, Option<(ServiceId, Run)>>,
+    strangers: Map<i32, Option<(ServiceId, Run)>>,
     /// Runs whose main process was reaped and of which something may be left.
-    clearing: HashSet<ServiceId>,
+    clearing: Set<ServiceId>,
 }
 
 /// [`Children`], written down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct ChildrenRest {
     /// Runs that have processes.
     pub runs: Vec<ChildRest>,
@@ -70,6 +71,7 @@ pub struct ChildrenRest {
 
 /// [`Child`], written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct ChildRest {
     /// Whose.
     pub id: ServiceId,
@@ -108,14 +110,7 @@ impl Children {
     /// Nobody yet. `boot` is the mark of this incarnation.
     #[must_use]
     pub fn new(boot: String) -> Self {
-        Self {
-            errands: Rc::default(),
-            boot,
-            runs: BTreeMap::new(),
-            leaders: HashMap::new(),
-            strangers: HashMap::new(),
-            clearing: HashSet::new(),
-        }
+        Self { errands: Rc::default(), boot, runs: Map::new(), leaders: Map::new(), strangers: Map::new(), clearing: Set::new() }
     }
 
     /// Everybody, to be written down.
@@ -255,7 +250,7 @@ impl Children {
         }
         let census = Census::default();
         self.look_at_strangers(&census);
-        let mut haunted: HashSet<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
+        let mut haunted: Set<ServiceId> = self.strangers.values().flatten().map(|(id, _)| *id).collect();
         haunted.extend(self.errands.owners());
         let (haunted, free): (Vec<ServiceId>, Vec<ServiceId>) = self.clearing.iter().partition(|id| haunted.contains(id));
         for id in haunted {

@@ -2,7 +2,6 @@
 //! when their answer is in or is no longer wanted.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use crate::sys::process;
 use crate::sys::spawn::{self, Launch, Outcome, Recipe, Stage};
 use crate::sys::wait::Zombie;
 use crate::sys::watch::watch;
+use crate::value::sorted::Map;
 use crate::value::{ExitStatus, Signal};
 
 /// Of its output, the last so many bytes are kept.
@@ -32,7 +32,7 @@ const OUTPUT_PAUSE: Duration = Duration::from_millis(10);
 
 /// All that are under way.
 #[derive(Debug, Default)]
-pub struct Errands(RefCell<HashMap<i32, Errand>>);
+pub struct Errands(RefCell<Map<i32, Errand>>);
 
 #[derive(Debug)]
 struct Errand {

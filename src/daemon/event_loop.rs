@@ -1,7 +1,6 @@
 //! The loop: signals, letters, deadlines in; decisions out.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,6 +32,7 @@ use crate::log::{LogCounters, Pump};
 use crate::spec::Spec;
 use crate::supervision::{ServiceId, Supervisor};
 use crate::sys::{init, signals, task, wait, words};
+use crate::value::sorted::Map;
 use crate::value::version::VERSION;
 use crate::value::{Moment, Signal};
 use crate::wire::event::{Actor, Kind, Origin};
@@ -84,7 +84,7 @@ pub struct Daemon {
     pub(super) supervisor: Supervisor,
     pub(super) children: Children,
     pub(super) backlog: Backlog,
-    pub(super) logs: HashMap<ServiceId, Arc<LogCounters>>,
+    pub(super) logs: Map<ServiceId, Arc<LogCounters>>,
     pub(super) pump: Pump,
     pub(super) ring: Ring,
     pub(super) orders: Orders,
@@ -132,7 +132,7 @@ impl Daemon {
             supervisor: Supervisor::new(&spec),
             children: Children::new(surroundings.boot.clone()),
             backlog: Backlog::default(),
-            logs: HashMap::new(),
+            logs: Map::new(),
             pump,
             ring: Ring::new(origin, began),
             orders: Orders::default(),

@@ -1,6 +1,6 @@
 //! Carries out what the machine decides. Facts that come of it go back to the machine, never from within a decision.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::sys::reserve::{self, Purpose};
 use crate::sys::spawn::{self, Outcome, Stage};
 use crate::sys::wait::Zombie;
 use crate::sys::{task, words};
+use crate::value::sorted::Map;
 use crate::value::{Moment, Run, ServiceName};
 use crate::wire::event::{Actor, Kind, LaunchFacts, RotateReason, Severity};
 
@@ -51,7 +52,7 @@ pub struct Backlog {
     late: u64,
     late_notice_at: Moment,
     /// Runs of which a launch is ordered and no process exists: what of them is being read.
-    gathering: HashMap<ServiceId, Run>,
+    gathering: Map<ServiceId, Run>,
     /// Held by the task of every launch whose outcome is awaited: what counts is that its descriptor is closed again.
     under_way: Rc<()>,
     drains: VecDeque<(Moment, ServiceId, Run)>,

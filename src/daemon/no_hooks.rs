@@ -1,7 +1,6 @@
 //! In place of the link to the hook host (`hooks/`) in a program without the feature `hooks`: there are no scripts. The
 //! config that names some is refused, so nothing but `hook` and `x` of clients comes here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use crate::spec::Scripts;
 use crate::spec::script::SecretSource;
 use crate::supervision::Ticket;
 use crate::sys::wait::Zombie;
+use crate::value::sorted::Map;
 use crate::value::{Moment, ServiceName};
 use crate::wire::advice::Point;
 use crate::wire::event::{Actor, Event};
@@ -75,7 +75,7 @@ impl Catalogue {
 
 #[allow(clippy::unused_self, reason = "the other one has something to say")]
 impl Hooks {
-    pub(super) fn new(_: Catalogue, _: BTreeMap<String, SecretSource>, _: u64, _: Memory) -> Self {
+    pub(super) fn new(_: Catalogue, _: Map<String, SecretSource>, _: u64, _: Memory) -> Self {
         Self
     }
 
@@ -133,7 +133,7 @@ impl Daemon {
     pub(super) fn reload_hooks(
         &mut self,
         _: Catalogue,
-        _: BTreeMap<String, SecretSource>,
+        _: Map<String, SecretSource>,
         _: impl FnMut(&mut Self) -> Ticket,
     ) -> Vec<(ReloadResult, Option<Ticket>)> {
         Vec::new()

@@ -1,7 +1,5 @@
 //! Clients that wait: for their orders, for a rotation, for a state.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -10,6 +8,7 @@ use crate::control::server::Answer;
 use crate::supervision::reload::Change;
 use crate::supervision::{Outcome, ServiceId, Ticket};
 use crate::value::ServiceName;
+use crate::value::sorted::Map;
 use crate::wire::event::{Word, known_word};
 use crate::wire::{
     self, Fault, FaultCode, OrderReport, OrderResult, ReloadReport, ReloadResult, RotateReport, RotateResult, State, WaitReport,
@@ -20,8 +19,8 @@ use crate::wire::{
 #[derive(Debug, Default)]
 pub struct Orders {
     next: u64,
-    tickets: HashMap<Ticket, (u64, usize)>,
-    pending: HashMap<u64, Pending>,
+    tickets: Map<Ticket, (u64, usize)>,
+    pending: Map<u64, Pending>,
     waits: Vec<Wait>,
 }
 
@@ -56,6 +55,7 @@ struct Wait {
 
 /// [`Orders`], written down; who waits is the number of a connection.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct OrdersRest {
     next: u64,
     tickets: Vec<(Ticket, u64, usize)>,
@@ -186,9 +186,15 @@ impl Orders {
         self.waits.retain(|wait| !wait.answer.is_lost());
         let pending = &mut self.pending;
         pending.retain(|_, pending| !pending.is_lost());
-        let (kept, lost) = self.tickets.drain().partition(|(_, (number, _))| pending.contains_key(number));
-        self.tickets = kept;
-        lost.into_keys().collect()
+        let mut lost = Vec::new();
+        self.tickets.retain(|ticket, (number, _)| {
+            let is_held = pending.contains_key(number);
+            if !is_held {
+                lost.push(*ticket);
+            }
+            is_held
+        });
+        lost
     }
 }
 

@@ -1,6 +1,5 @@
 //! From a service's definition to what its process is made of.
 
-use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -13,6 +12,7 @@ use crate::spec::{Account, Command, Definition, Limit as Limitation, LimitValue,
 use crate::sys::child::Limit;
 use crate::sys::spawn::{self, Identity, Recipe, Stage};
 use crate::sys::words;
+use crate::value::sorted::Map;
 use crate::value::{Run, ServiceName};
 use crate::wire::event::LaunchFacts;
 
@@ -31,12 +31,14 @@ pub struct Surroundings {
 
 /// What a launch needs from files: read by [`Materials::gather`], which may wait for a disk.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Materials {
-    variables: BTreeMap<String, String>,
+    variables: Map<String, String>,
     identity: Option<Who>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Who {
     identity: Identity,
     name: Option<String>,
@@ -56,7 +58,7 @@ impl Materials {
     ///
     /// The stage and what was found.
     pub fn gather(definition: &Definition) -> Result<Self, LaunchFacts> {
-        let mut variables = BTreeMap::new();
+        let mut variables = Map::new();
         for path in &definition.env_files {
             read_variables(path, &mut variables).map_err(|message| LaunchFacts { stage: "env_file", message })?;
         }
@@ -70,7 +72,7 @@ impl Materials {
 const MAX_ENV_FILE: u64 = 1 << 20;
 
 /// `NAME=value` lines; blank lines, `#` comments and a leading `export` are allowed, and quotes around a whole value.
-fn read_variables(path: &Path, into: &mut BTreeMap<String, String>) -> Result<(), String> {
+fn read_variables(path: &Path, into: &mut Map<String, String>) -> Result<(), String> {
     use std::io::Read;
     let shown = path.display();
     let io = |error: std::io::Error| format!("{shown}: {}", words::io(&error));
@@ -207,16 +209,16 @@ fn environment(
     definition: &Definition,
     run: Run,
     around: &Surroundings,
-    from_files: &BTreeMap<String, String>,
+    from_files: &Map<String, String>,
     who: Option<&Who>,
-) -> BTreeMap<OsString, OsString> {
+) -> Map<OsString, OsString> {
     const KEPT: [&str; 3] = ["PATH", "HOME", "USER"];
     // What whoever started us wants to hear from us, not from our services.
     const OURS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
     let inherited = around.environment.iter();
     let inherited = inherited.filter(|(name, _)| !OURS.iter().any(|ours| *ours == name));
     let inherited = inherited.filter(|(name, _)| !definition.clean_env || KEPT.iter().any(|kept| *kept == name));
-    let mut all: BTreeMap<OsString, OsString> = inherited.cloned().collect();
+    let mut all: Map<OsString, OsString> = inherited.cloned().collect();
     if let Some(who) = who {
         all.extend(who.home.clone().map(|home| ("HOME".into(), home)));
         let names = who.name.iter().flat_map(|user| [("USER".into(), user.into()), ("LOGNAME".into(), user.into())]);
@@ -335,7 +337,7 @@ mod tests {
             command: Command::Argv(vec!["sleep".to_owned(), "1".to_owned()]),
             dir: None,
             depends_on: Vec::new(),
-            env: BTreeMap::from([("A".to_owned(), "env".to_owned()), ("SECTION3_BOOT".to_owned(), "forged".to_owned())]),
+            env: Map::from([("A".to_owned(), "env".to_owned()), ("SECTION3_BOOT".to_owned(), "forged".to_owned())]),
             env_files: Vec::new(),
             clean_env: false,
             user: None,
@@ -355,7 +357,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_layered_and_its_marks_cannot_be_forged() {
-        let files = BTreeMap::from([("A".to_owned(), "file".to_owned()), ("B".to_owned(), "file".to_owned())]);
+        let files = Map::from([("A".to_owned(), "file".to_owned()), ("B".to_owned(), "file".to_owned())]);
         let materials = Materials { variables: files, identity: None };
         let marks = ["SECTION3_BOOT=b", "SECTION3_RUN=3", "SECTION3_SERVICE=web", "SECTION3_SOCKET=/s"];
         let full = [&["A=env", "B=file", "PATH=/bin"], marks.as_slice(), &["TOKEN=t"]].concat();
@@ -370,7 +372,7 @@ mod tests {
         let path = folder.path().join("env");
         let read = |text: &str| {
             std::fs::write(&path, text).expect("written");
-            let mut variables = BTreeMap::new();
+            let mut variables = Map::new();
             read_variables(&path, &mut variables).map(|()| variables.into_iter().collect::<Vec<_>>())
         };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -382,7 +384,7 @@ mod tests {
             let message = read(bad).expect_err(bad);
             assert!(message.contains(place) && !message.contains("secret"), "{message}");
         }
-        let mut none = BTreeMap::new();
+        let mut none = Map::new();
         let missing = read_variables(Path::new("/no/such"), &mut none).expect_err("missing");
         assert_eq!(missing, "/no/such: no such file or directory");
     }

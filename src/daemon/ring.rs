@@ -1,7 +1,7 @@
 //! The event ring: every fact gets its place in one total order here, and the last ones are kept.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +11,7 @@ use crate::hooks::budget;
 use crate::hooks::delivery::Past;
 use crate::supervision::ServiceId;
 use crate::value::json::{self, Raw};
+use crate::value::sorted::Map;
 use crate::value::{Moment, Run, ServiceName, duration};
 use crate::wire::event::{Actor, Ending, Event, Kind, Origin, StartReason};
 
@@ -30,9 +31,9 @@ pub struct Ring {
     tails: VecDeque<(u64, usize)>,
     tail_bytes: usize,
     /// The last event of each service: what its next one follows from.
-    latest: HashMap<ServiceId, Latest>,
+    latest: Map<ServiceId, Latest>,
     /// What scripts ordered: the event that comes of it follows from theirs.
-    charges: HashMap<ServiceId, Charge>,
+    charges: Map<ServiceId, Charge>,
 }
 
 /// An event in the ring. Those that came from the program before this one stay text until somebody wants them, and go on to
@@ -70,21 +71,21 @@ struct Charge {
 
 /// [`Ring`], written down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct RingRest {
     next_seq: u64,
     /// Oldest first, each a [`Saved`]; the last one has the number before `next_seq`.
     events: Vec<Arc<Raw>>,
     /// Which of them have a log tail, and what it takes.
-    #[serde(default)]
     tails: Vec<(u64, usize)>,
     latest: Vec<(ServiceId, u64)>,
     /// Of those in `latest` that scripts led to: how deep, and when the last one acted.
-    #[serde(default)]
     depths: Vec<(ServiceId, u8, Moment)>,
 }
 
 /// An event, written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Saved {
     /// Since 1970.
     time: Duration,
@@ -174,8 +175,8 @@ impl Ring {
             events: VecDeque::new(),
             tails: VecDeque::new(),
             tail_bytes: 0,
-            latest: HashMap::new(),
-            charges: HashMap::new(),
+            latest: Map::new(),
+            charges: Map::new(),
         }
     }
 

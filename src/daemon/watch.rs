@@ -6,7 +6,6 @@
 mod rest;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::future::poll_fn;
 use std::os::fd::{OwnedFd, RawFd};
@@ -38,6 +37,7 @@ use crate::sys::init::random_id;
 use crate::sys::spawn::Recipe;
 use crate::sys::watch::watch;
 use crate::sys::{task, words};
+use crate::value::sorted::Map;
 use crate::value::{Moment, Run, duration};
 use crate::wire::event::{Actor, HealthWord, Kind, LaunchFacts, ReadyBy};
 use crate::wire::text::NOT_READY;
@@ -60,7 +60,7 @@ pub use rest::WatchRest;
 /// The watches of all runs.
 #[derive(Debug, Default)]
 pub struct Watches {
-    of: HashMap<ServiceId, Watch>,
+    of: Map<ServiceId, Watch>,
     places: Places,
     /// Tells one series of checks from the next one of the same run.
     series: u64,
@@ -134,6 +134,7 @@ struct Hearing {
 
 /// What is known of a run's watchdog.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Heard {
     limit: Option<Duration>,
     silent_at: Option<Moment>,
@@ -158,6 +159,7 @@ struct Checks {
 
 /// What there is to say about a run, for `status`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Words {
     /// `STATUS=`.
     status: Option<String>,
@@ -365,7 +367,7 @@ impl Daemon {
         let Some(service) = self.supervisor.service(id) else { return };
         let (spec, ready_at) = (service.spec().clone(), service.ready_at());
         if spec.policy.health.is_some() && service.run() == run {
-            self.watches.of.entry(id).or_insert_with(|| Watch::plain(run));
+            self.watches.of.get_or_insert_with(id, || Watch::plain(run));
         }
         let question = spec.policy.health.as_ref().and_then(|health| self.question(id, run, &spec, &health.probe, true));
         self.watches.series += 1;

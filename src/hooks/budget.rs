@@ -1,12 +1,13 @@
 //! How much scripts may bring about: no hook feeds itself, and none keeps a service from settling. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::CallError;
 use crate::value::Moment;
+use crate::value::sorted::Map;
 
 /// Actions of scripts in one chain of causes; one more is refused.
 pub const MAX_DEPTH: u8 = 4;
@@ -21,9 +22,10 @@ const EMIT_WINDOW: Duration = Duration::from_secs(10);
 
 /// What each script did lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Budget {
-    actions: BTreeMap<String, BTreeMap<String, VecDeque<Moment>>>,
-    emits: BTreeMap<String, VecDeque<Moment>>,
+    actions: Map<String, Map<String, VecDeque<Moment>>>,
+    emits: Map<String, VecDeque<Moment>>,
 }
 
 impl Budget {
@@ -33,9 +35,9 @@ impl Budget {
     ///
     /// That it did so too often of late; it does not count then.
     pub fn act(&mut self, script: &str, service: &str, now: Moment) -> Result<(), CallError> {
-        let services = self.actions.entry(script.to_owned()).or_default();
+        let services = self.actions.get_or_default(script.to_owned());
         services.retain(|_, actions| actions.back().is_some_and(|at| now.since(*at) < WINDOW));
-        spend(services.entry(service.to_owned()).or_default(), ACTIONS, WINDOW, now).map_err(|()| CallError {
+        spend(services.get_or_default(service.to_owned()), ACTIONS, WINDOW, now).map_err(|()| CallError {
             code: "budget".to_owned(),
             message: format!("{script} acted on {service} {ACTIONS} times within 10 minutes; refused for now"),
             retryable: true,
@@ -48,7 +50,7 @@ impl Budget {
     ///
     /// As for [`Budget::act`].
     pub fn emit(&mut self, script: &str, now: Moment) -> Result<(), CallError> {
-        spend(self.emits.entry(script.to_owned()).or_default(), EMITS, EMIT_WINDOW, now).map_err(|()| CallError {
+        spend(self.emits.get_or_default(script.to_owned()), EMITS, EMIT_WINDOW, now).map_err(|()| CallError {
             code: "budget".to_owned(),
             message: format!("{script} emitted {EMITS} events within 10 seconds; refused for now"),
             retryable: true,
@@ -122,7 +124,7 @@ mod tests {
             assert_eq!(budget.act("a", &format!("s{nth}"), at(0)), Ok(()));
         }
         assert_eq!(budget.act("a", "web", at(600)), Ok(()));
-        assert_eq!(budget.actions.get("a").map(BTreeMap::len), Some(1));
+        assert_eq!(budget.actions.get("a").map(Map::len), Some(1));
     }
 
     #[test]

@@ -12,6 +12,7 @@ const KEPT: usize = 128;
 
 /// One handler's counters, since its script was first loaded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Counters {
     /// Events that it is done with, whatever came of them.
     pub delivered: u64,
@@ -56,6 +57,7 @@ impl Counters {
 
 /// Lengths of runs, in milliseconds: the last [`KEPT`], and the longest ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Runs {
     last: VecDeque<u64>,
     longest: Option<u64>,

@@ -8,7 +8,7 @@
 //!
 //! What answers questions (`decide:POINT`, `check:NAME`, ...) is counted here as well, as a handler that wants to hear of nothing.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::counters::Counters;
 use super::frame::{Done, HookError, MAX_IN_FLIGHT, Subscription};
 use crate::value::Moment;
 use crate::value::glob::Glob;
+use crate::value::sorted::{Map, Set};
 use crate::wire::catalog;
 use crate::wire::event::{Event, HookFaultKind, Kind};
 
@@ -40,20 +41,22 @@ pub trait Past {
 
 /// All cursors, by script and handler.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Deliveries {
     last: u64,
-    scripts: BTreeMap<String, BTreeMap<String, Cursor>>,
+    scripts: Map<String, Map<String, Cursor>>,
 }
 
 /// How far one handler is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Cursor {
     wants: Subscription,
     /// Events it wants that were not handed over, oldest first. No longer than the ring.
     waiting: VecDeque<u64>,
-    in_flight: BTreeMap<u64, Flight>,
+    in_flight: Map<u64, Flight>,
     /// What is known of events that were handed over before, to a host that died.
-    marks: BTreeMap<u64, Mark>,
+    marks: Map<u64, Mark>,
     /// Lost events that it was not told of.
     unannounced: u64,
     failures_in_a_row: u32,
@@ -64,6 +67,7 @@ pub struct Cursor {
 
 /// An event in the hands of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Flight {
     seq: u64,
     mono_ms: u64,
@@ -73,6 +77,7 @@ struct Flight {
 
 /// An event that a host died with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Mark {
     /// A handler had begun with it.
     is_repeated: bool,
@@ -82,6 +87,7 @@ struct Mark {
 
 /// Whether events are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 enum Gate {
     Open,
     /// After too many failures.
@@ -128,7 +134,7 @@ pub struct Failure {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Died {
     /// Scripts whose handlers had begun with something, each with one of these handlers and the event's number.
-    pub suspects: BTreeMap<String, (String, u64)>,
+    pub suspects: Map<String, (String, u64)>,
     /// Events that were given up: script, handler, number.
     pub dropped: Vec<(String, String, u64)>,
 }
@@ -169,9 +175,9 @@ impl Deliveries {
             };
             (wants.name.clone(), cursor)
         });
-        let mut after: BTreeMap<String, Cursor> = after.collect();
+        let mut after: Map<String, Cursor> = after.collect();
         for (name, cursor) in before.into_iter().filter(|(_, cursor)| cursor.is_of_question()) {
-            after.entry(name).or_insert(cursor);
+            after.get_or_insert_with(name, || cursor);
         }
         self.scripts.insert(script.to_owned(), after);
     }
@@ -188,8 +194,8 @@ impl Deliveries {
     /// Only what runs over a limit counts towards that, as a failure does in a handler. What it raises and a time-out are told to
     /// whoever asked: a policy server that is down for a minute must not switch its policy off for ten.
     pub fn answered(&mut self, script: &str, name: &str, run_ms: u64, error: Option<&HookError>, now: Moment) -> bool {
-        let handlers = self.scripts.entry(script.to_owned()).or_default();
-        let cursor = handlers.entry(name.to_owned()).or_insert_with(|| Cursor::of_question(name));
+        let handlers = self.scripts.get_or_default(script.to_owned());
+        let cursor = handlers.get_or_insert_with(name.to_owned(), || Cursor::of_question(name));
         cursor.counters.delivered += 1;
         cursor.counters.ran(run_ms, error);
         cursor.probe_after(now);
@@ -305,19 +311,19 @@ impl Deliveries {
             for (handler, cursor) in handlers {
                 let flights = std::mem::take(&mut cursor.in_flight);
                 // Numbers of deliveries grow, but the second attempts among them have older events.
-                let mut again = BTreeSet::new();
+                let mut again = Set::new();
                 for (delivery, flight) in flights {
                     cursor.unannounced += flight.lost;
                     if !flight.has_begun {
                         again.insert(flight.seq);
                         continue;
                     }
-                    let mark = cursor.marks.entry(flight.seq).or_default();
+                    let mark = cursor.marks.get_or_default(flight.seq);
                     mark.is_repeated = true;
                     if blame.is_none_or(|blame| blame.deliveries.contains(&delivery)) {
                         mark.deaths += 1;
                         cursor.counters.fail(HookFaultKind::Crash, "the hook host died with it");
-                        died.suspects.entry(script.clone()).or_insert_with(|| (handler.clone(), flight.seq));
+                        died.suspects.get_or_insert_with(script.clone(), || (handler.clone(), flight.seq));
                     }
                     if mark.deaths < DEATHS {
                         again.insert(flight.seq);
@@ -338,7 +344,7 @@ impl Deliveries {
     /// Whether any event is in the hands of the host.
     #[must_use]
     pub fn is_any_in_flight(&self) -> bool {
-        self.scripts.values().flat_map(BTreeMap::values).any(|cursor| !cursor.in_flight.is_empty())
+        self.scripts.values().flat_map(Map::values).any(|cursor| !cursor.in_flight.is_empty())
     }
 
     /// Whether an event before `end` waits for one of these scripts.
@@ -351,13 +357,13 @@ impl Deliveries {
     /// When a pause ends.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let cursors = self.scripts.values().flat_map(BTreeMap::values);
+        let cursors = self.scripts.values().flat_map(Map::values);
         cursors.filter(|cursor| !cursor.waiting.is_empty()).filter_map(Cursor::paused_until).min()
     }
 
     /// Takes back the pauses of a script.
     pub fn resume(&mut self, script: &str) {
-        for cursor in self.scripts.get_mut(script).into_iter().flat_map(BTreeMap::values_mut) {
+        for cursor in self.scripts.get_mut(script).into_iter().flat_map(Map::values_mut) {
             cursor.gate = Gate::Open;
             cursor.failures_in_a_row = 0;
         }
@@ -365,7 +371,7 @@ impl Deliveries {
 
     /// The handlers of a script hear what happens from now on. What they missed was not meant for them.
     pub fn start_over(&mut self, script: &str) {
-        for cursor in self.scripts.get_mut(script).into_iter().flat_map(BTreeMap::values_mut) {
+        for cursor in self.scripts.get_mut(script).into_iter().flat_map(Map::values_mut) {
             cursor.waiting.clear();
             cursor.in_flight.clear();
             cursor.marks.clear();
@@ -392,7 +398,7 @@ impl Deliveries {
     }
 
     fn cursors_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
-        self.scripts.values_mut().flat_map(BTreeMap::values_mut)
+        self.scripts.values_mut().flat_map(Map::values_mut)
     }
 }
 
@@ -415,8 +421,8 @@ impl Cursor {
         Self {
             wants,
             waiting: VecDeque::new(),
-            in_flight: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            in_flight: Map::new(),
+            marks: Map::new(),
             unannounced: 0,
             failures_in_a_row: 0,
             gate: Gate::Open,

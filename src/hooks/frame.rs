@@ -6,7 +6,6 @@
 //! The supervisor keeps the cursors: an event that was handed over is [`ToHost::Event`] with a delivery number until the host
 //! says [`FromHost::Done`] for it. The host keeps order: the events of one service one after the other for each handler.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use serde_json::Value;
 
 use crate::spec::script::{Plugin, Program, SecretSource};
 use crate::value::json::{self, Raw};
+use crate::value::sorted::Map;
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// The longest frame: an answer with 1,000 lines of a log, or an upload of a plugin's configuration, with room to spare.
@@ -78,7 +78,7 @@ pub struct Hello {
     /// Where the logs are.
     pub log_dir: PathBuf,
     /// Where secrets come from; read by the host, when a script asks for one.
-    pub secrets: BTreeMap<String, SecretSource>,
+    pub secrets: Map<String, SecretSource>,
 }
 
 /// A script to load.
@@ -359,7 +359,7 @@ pub struct LogLine {
     /// The line.
     pub message: String,
     /// Fields behind it, each as text.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Map<String, String>,
 }
 
 /// Something a script wants of the supervisor.

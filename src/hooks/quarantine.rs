@@ -1,12 +1,12 @@
 //! What is done about a hook host that dies: when the next one is launched, and which script has to stay out of it.
 //! Pure; all of it survives a re-exec.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::value::Moment;
+use crate::value::sorted::{Map, Set};
 
 /// Deaths within [`WINDOW`] that a script is to blame for before it stays out.
 const STRIKES: usize = 3;
@@ -27,15 +27,16 @@ const REPRIEVE: Duration = Duration::from_secs(1);
 
 /// Who is to blame for how much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Quarantine {
-    strikes: BTreeMap<String, Vec<Moment>>,
-    out: BTreeSet<String>,
+    strikes: Map<String, Vec<Moment>>,
+    out: Set<String>,
 }
 
 impl Quarantine {
     /// A script took the host down; returns whether it has to stay out from now on.
     pub fn took_down(&mut self, script: &str, now: Moment) -> bool {
-        let strikes = self.strikes.entry(script.to_owned()).or_default();
+        let strikes = self.strikes.get_or_default(script.to_owned());
         strikes.retain(|at| now.since(*at) < WINDOW);
         strikes.push(now);
         strikes.len() >= STRIKES && self.out.insert(script.to_owned())
@@ -56,6 +57,7 @@ impl Quarantine {
 
 /// When the next host is launched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Revival {
     deaths: u32,
 }

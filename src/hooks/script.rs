@@ -6,7 +6,6 @@
 //! [`super::clock`]), so that it can be virtual.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,6 +17,7 @@ use serde_json::Value;
 
 use super::frame::{CallError, Verb};
 use crate::spec::script::SecretSource;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// A future that stays on its thread.
@@ -62,7 +62,7 @@ pub struct Script {
     /// The program's version.
     pub version: String,
     /// Where secrets come from.
-    pub secrets: BTreeMap<String, SecretSource>,
+    pub secrets: Map<String, SecretSource>,
     /// The way to the outside.
     pub effects: Rc<dyn Effects>,
     /// How far it is; the runtime changes it once.
@@ -131,7 +131,7 @@ pub trait Effects {
     fn change(&self, change: FileChange) -> Local<'_, Result<(), IoFault>>;
 
     /// A line for `section3.log`; never waits: what is too much is dropped and counted.
-    fn log(&self, level: Severity, message: String, fields: BTreeMap<String, String>);
+    fn log(&self, level: Severity, message: String, fields: Map<String, String>);
 
     /// A secret, read now.
     ///

@@ -1,7 +1,7 @@
 //! The pump's thread: one wait for all pipes, one read buffer for all of them, and every log file. It may wait for a disk,
 //! for that is what it is there for; it must never wait for the event loop, the console or a reader.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::sys::epoll::{ReadSet, wait_readable};
 use crate::sys::outlet::{Found, Outlet};
 use crate::sys::wake::Wake;
 use crate::sys::words;
+use crate::value::sorted::Map;
 use crate::value::{Moment, Run};
 
 /// The one read buffer. Larger ones fall out of the second-level cache and halve the speed (measured).
@@ -49,7 +50,7 @@ pub(super) struct Engine {
     pub(super) clock: Clock,
     pub(super) folder: Folder,
     pub(super) journals: Vec<Option<Journal>>,
-    pub(super) places: HashMap<LogId, usize>,
+    pub(super) places: Map<LogId, usize>,
     /// Journals that have a deadline.
     pub(super) armed: Vec<usize>,
     pub(super) feeds: Vec<Option<Feed>>,
@@ -98,7 +99,7 @@ impl Engine {
             clock: setup.clock,
             folder: setup.folder,
             journals: Vec::new(),
-            places: HashMap::new(),
+            places: Map::new(),
             armed: Vec::new(),
             feeds: Vec::new(),
             ended: VecDeque::new(),

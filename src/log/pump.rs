@@ -1,7 +1,6 @@
 //! The handle of the log pump. It lives in the event loop's thread, and nothing here ever waits: every call leaves a note
 //! for the pump's thread and rings its bell.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::rest::Rest;
 use super::tail::Snapshot;
 use crate::spec::{Console, LogLimits};
 use crate::sys::wake::{Quiet, Wake};
+use crate::value::sorted::Map;
 use crate::value::{Moment, Run};
 
 /// Bytes of the supervisor's own messages that may wait for the pump.
@@ -263,7 +263,7 @@ impl Pump {
     /// Goes on where the pump of an earlier image of the program stopped; must come before anything else. `pipes` are those
     /// of [`Rest::feeds`], in their order. Returns the counters of the logs, by the numbers they have; nothing is read before
     /// [`Held`] is dropped, and what the pump is told until then holds from the first byte on.
-    pub fn take_over(&self, rest: Rest, pipes: Vec<Option<OwnedFd>>) -> (HashMap<LogId, Arc<LogCounters>>, Held) {
+    pub fn take_over(&self, rest: Rest, pipes: Vec<Option<OwnedFd>>) -> (Map<LogId, Arc<LogCounters>>, Held) {
         let counters: Vec<Arc<LogCounters>> = rest
             .journals
             .iter()

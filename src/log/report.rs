@@ -58,6 +58,7 @@ impl LogCounters {
 
 /// Something the event loop should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub enum Report {
     /// What was in the pipe of a run when [`super::Pump::drain`] was asked for is in the file, or counted as lost.
     Drained {

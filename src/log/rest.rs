@@ -14,6 +14,7 @@ pub struct Bytes(#[serde(with = "hex")] pub Vec<u8>);
 
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Rest {
     /// The log folder.
     pub folder: i32,
@@ -35,6 +36,7 @@ pub struct Rest {
 
 /// One log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct JournalRest {
     /// The name of its file, without `.log`.
     pub name: String,
@@ -68,6 +70,7 @@ pub struct JournalRest {
 
 /// One pipe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct FeedRest {
     /// Which log.
     pub log: LogId,

@@ -10,6 +10,7 @@ use super::Answer;
 
 /// The standing of one run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Standing {
     word: HealthWord,
     /// Failures in a row that count.

@@ -9,6 +9,7 @@ use crate::value::{ByteSize, Signal};
 
 /// The part of a service that changes without a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Policy {
     /// When a run that ended is followed by another.
     pub restart: Restart,
@@ -56,6 +57,7 @@ pub enum Restart {
 
 /// The wait before a relaunch: `initial`, doubled at each crash in a row, at most `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Backoff {
     /// The first wait; zero is at once.
     pub initial: Duration,
@@ -80,6 +82,7 @@ impl Default for Backoff {
 
 /// How much of a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct LogLimits {
     /// A file never exceeds this.
     pub max_size: ByteSize,
@@ -95,6 +98,7 @@ impl Default for LogLimits {
 
 /// A check of a running service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Health {
     /// What is asked; never `notify` or `log`.
     pub probe: Probe,

@@ -9,6 +9,7 @@ use super::Command;
 
 /// Readiness: one probe and how long it may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Ready {
     /// What is asked.
     pub probe: Probe,
@@ -20,6 +21,7 @@ pub struct Ready {
 
 /// One way to ask.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub enum Probe {
     /// The service says so itself.
     Notify(Notify),
@@ -58,6 +60,7 @@ pub enum Notify {
 
 /// The parts of an `http://` URL that a probe needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct HttpUrl {
     /// Name or address.
     pub host: String,

@@ -1,6 +1,6 @@
 //! The sections `hooks:`, `plugins:` and `secrets:`: what the hook host loads.
 
-use std::collections::BTreeMap;
+use crate::value::sorted::Map;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Scripts {
     /// The entries of `plugins:` that are good but are not loaded; the services go on without them.
     pub withheld: Vec<Withheld>,
     /// `secrets:`.
-    pub secrets: BTreeMap<String, SecretSource>,
+    pub secrets: Map<String, SecretSource>,
 }
 
 impl Scripts {

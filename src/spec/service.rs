@@ -1,15 +1,16 @@
 //! One entry of `services:`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Policy, Ready};
 use crate::value::ServiceName;
+use crate::value::sorted::Map;
 
 /// A service: what is launched, and how its life is looked after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -21,6 +22,7 @@ pub struct Service {
 
 /// The part of a service that its process is made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Definition {
     /// What to run.
     pub command: Command,
@@ -29,7 +31,7 @@ pub struct Definition {
     /// What must be there before a launch.
     pub depends_on: Vec<Dependency>,
     /// Variables set on top of the inherited ones and of `env_files`.
-    pub env: BTreeMap<String, String>,
+    pub env: Map<String, String>,
     /// Files of `NAME=value` lines, read anew at every launch; later ones win.
     pub env_files: Vec<PathBuf>,
     /// Whether the supervisor's environment is left out, but for `PATH`, `HOME` and `USER`.
@@ -70,6 +72,7 @@ impl Command {
 
 /// A service that must be there before a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Dependency {
     /// Which.
     pub name: ServiceName,
@@ -90,6 +93,7 @@ pub enum Condition {
 
 /// Who a service runs as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct User {
     /// The user.
     pub user: Account,
@@ -108,6 +112,7 @@ pub enum Account {
 
 /// One resource limit, soft and hard alike; see `setrlimit(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Limit {
     /// Which.
     pub resource: Resource,

@@ -9,6 +9,7 @@ use crate::value::ServiceName;
 
 /// The supervisor's own settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Settings {
     /// What goes to its stdout.
     pub console: Console,
@@ -66,6 +67,7 @@ pub enum ExitWhen {
 
 /// The services that an environment variable picked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Selection {
     /// The variable.
     pub env: String,

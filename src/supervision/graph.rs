@@ -1,14 +1,13 @@
 //! Who depends on whom.
 
-use std::collections::{HashMap, HashSet};
-
 use super::message::ServiceId;
+use crate::value::sorted::{Map, Set};
 
 /// The dependencies in both directions. Free of cycles: the config was checked.
 #[derive(Debug, Default)]
 pub struct Graph {
-    down: HashMap<ServiceId, Vec<ServiceId>>,
-    up: HashMap<ServiceId, Vec<ServiceId>>,
+    down: Map<ServiceId, Vec<ServiceId>>,
+    up: Map<ServiceId, Vec<ServiceId>>,
 }
 
 impl Graph {
@@ -17,7 +16,7 @@ impl Graph {
         let mut graph = Self::default();
         for (id, dependencies) in services.filter(|(_, dependencies)| !dependencies.is_empty()) {
             for dependency in &dependencies {
-                graph.up.entry(*dependency).or_default().push(id);
+                graph.up.get_or_default(*dependency).push(id);
             }
             graph.down.insert(id, dependencies);
         }
@@ -50,7 +49,7 @@ impl Graph {
 
     /// The longest chain of dependencies below it that are `counted`.
     pub fn levels_below(&self, id: ServiceId, counted: impl Fn(ServiceId) -> bool) -> u32 {
-        let mut levels: HashMap<ServiceId, u32> = HashMap::new();
+        let mut levels: Map<ServiceId, u32> = Map::new();
         // What is needed first comes first, so every level below is known when it is asked for.
         for below in self.below(id).into_iter().chain([id]) {
             let deepest = self.dependencies(below).iter().filter_map(|dependency| levels.get(dependency)).max();
@@ -62,13 +61,8 @@ impl Graph {
 }
 
 /// Everything that can be reached from `id`, the farthest first.
-fn reach(edges: &HashMap<ServiceId, Vec<ServiceId>>, id: ServiceId) -> Vec<ServiceId> {
-    fn follow(
-        edges: &HashMap<ServiceId, Vec<ServiceId>>,
-        id: ServiceId,
-        seen: &mut HashSet<ServiceId>,
-        found: &mut Vec<ServiceId>,
-    ) {
+fn reach(edges: &Map<ServiceId, Vec<ServiceId>>, id: ServiceId) -> Vec<ServiceId> {
+    fn follow(edges: &Map<ServiceId, Vec<ServiceId>>, id: ServiceId, seen: &mut Set<ServiceId>, found: &mut Vec<ServiceId>) {
         for next in edges.get(&id).into_iter().flatten() {
             if seen.insert(*next) {
                 follow(edges, *next, seen, found);
@@ -76,7 +70,7 @@ fn reach(edges: &HashMap<ServiceId, Vec<ServiceId>>, id: ServiceId) -> Vec<Servi
             }
         }
     }
-    let (mut seen, mut found) = (HashSet::from([id]), Vec::new());
+    let (mut seen, mut found) = (Set::from([id]), Vec::new());
     follow(edges, id, &mut seen, &mut found);
     found
 }

@@ -35,6 +35,7 @@ pub enum Event {
 
 /// What somebody wants of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Order {
     /// What.
     pub wish: Wish,
@@ -46,6 +47,7 @@ pub struct Order {
 
 /// The wishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub enum Wish {
     /// Be up.
     Start(StartReason),
@@ -81,6 +83,7 @@ pub struct HoldOrder {
 
 /// What a service is kept down by.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Hold {
     /// Who holds it.
     pub by: Actor,
@@ -122,6 +125,7 @@ pub enum Fact {
 
 /// The answer that won.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Advice {
     /// Who gave it.
     pub by: Actor,
@@ -216,6 +220,7 @@ pub enum Effect {
 
 /// The last end of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct LastEnd {
     /// Code or signal; `None` where its program never ran.
     pub status: Option<ExitStatus>,

@@ -1,12 +1,12 @@
 //! What a new config means for the services that exist.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::message::{Action, Effect, Outcome, ServiceId, Ticket, Wish};
 use super::service::Service;
 use super::supervisor::Supervisor;
 use crate::spec::{self, Spec};
+use crate::value::sorted::Set;
 use crate::value::{Moment, ServiceName};
 use crate::wire::event::{Actor, Kind, StartReason, StopReason};
 
@@ -40,7 +40,7 @@ impl Supervisor {
     /// What a reload to `spec` would find, in the order of the new file, what is no longer there last.
     #[must_use]
     pub fn plan(&self, spec: &Spec) -> Vec<(ServiceName, Change)> {
-        let named: HashSet<&ServiceName> = spec.services.iter().map(|service| &service.name).collect();
+        let named: Set<&ServiceName> = spec.services.iter().map(|service| &service.name).collect();
         let kept = spec.services.iter().map(|service| (service.name.clone(), self.change_of(service)));
         let removed = self.services().filter(|(_, service)| !service.is_removed() && !named.contains(service.name()));
         let removed = removed.map(|(_, service)| (service.name().clone(), Change::Removed));

@@ -3,7 +3,7 @@
 //! Pure like the machine of one service. It hands every event on, then draws the consequences for the others: a gate
 //! opens, a shutdown goes one step further, an essential service takes everything down.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,15 +12,17 @@ use super::graph::Graph;
 use super::message::{Action, Effect, Event, Fact, Gate, HoldOrder, Order, Outcome, ServiceId, Ticket, Wish};
 use super::service::{Service, Target};
 use crate::spec::{Condition, ExitWhen, Settings, Spec};
+use crate::value::sorted::{Map, Set};
 use crate::value::{Moment, Run, ServiceName, duration};
 use crate::wire::State as Word;
 use crate::wire::event::{Actor, Kind, StartReason};
 
 /// All services, and where the supervisor itself stands.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Supervisor {
-    pub(super) services: BTreeMap<ServiceId, Service>,
-    pub(super) names: HashMap<ServiceName, ServiceId>,
+    pub(super) services: Map<ServiceId, Service>,
+    pub(super) names: Map<ServiceName, ServiceId>,
     /// The order of the file; what was removed and is not gone yet comes last.
     pub(super) order: Vec<ServiceId>,
     #[serde(skip)]
@@ -28,12 +30,12 @@ pub struct Supervisor {
     pub(super) settings: Settings,
     next_id: u32,
     #[serde(skip)]
-    deadlines: BTreeSet<(Moment, ServiceId)>,
+    deadlines: Set<(Moment, ServiceId)>,
     /// Those who wait for their dependencies.
     #[serde(skip)]
-    waiting: BTreeSet<ServiceId>,
+    waiting: Set<ServiceId>,
     /// Stops that wait for the stops of dependents.
-    pub(super) held: BTreeMap<ServiceId, Order>,
+    pub(super) held: Map<ServiceId, Order>,
     pub(super) phase: Phase,
     boot: Option<Boot>,
     #[serde(skip)]
@@ -42,6 +44,7 @@ pub struct Supervisor {
 
 /// Where the supervisor stands.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub(super) enum Phase {
     Running,
     /// Everything is being stopped. `kill_at`: the end of the budget; `None` once it is spent.
@@ -53,9 +56,10 @@ pub(super) enum Phase {
 
 /// The first start of everything.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Boot {
     since: Moment,
-    pending: BTreeSet<ServiceId>,
+    pending: Set<ServiceId>,
 }
 
 impl Supervisor {
@@ -63,15 +67,15 @@ impl Supervisor {
     #[must_use]
     pub fn new(spec: &Spec) -> Self {
         let mut supervisor = Self {
-            services: BTreeMap::new(),
-            names: HashMap::new(),
+            services: Map::new(),
+            names: Map::new(),
             order: Vec::new(),
             graph: Graph::default(),
             settings: spec.settings.clone(),
             next_id: 0,
-            deadlines: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            held: BTreeMap::new(),
+            deadlines: Set::new(),
+            waiting: Set::new(),
+            held: Map::new(),
             phase: Phase::Running,
             boot: None,
             effects: Vec::new(),
@@ -105,8 +109,8 @@ impl Supervisor {
         {
             return Err(format!("the name {name} stands for no service"));
         }
-        let known: BTreeSet<ServiceId> = self.services.keys().copied().collect();
-        if self.order.len() != known.len() || self.order.iter().copied().collect::<BTreeSet<_>>() != known {
+        let known: Set<ServiceId> = self.services.keys().copied().collect();
+        if self.order.len() != known.len() || self.order.iter().copied().collect::<Set<_>>() != known {
             return Err("the order of the services is not one of these services".to_owned());
         }
         self.held.retain(|id, _| known.contains(id));

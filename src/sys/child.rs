@@ -12,6 +12,7 @@ use super::spawn::{Identity, Prepared, Stage};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 #[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename = "[]")]
 pub struct Limit {
     /// What is enforced.
     pub soft: u64,

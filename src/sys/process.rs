@@ -126,13 +126,15 @@ pub fn newest_first() -> std::io::Result<impl Iterator<Item = Process>> {
     Ok(pids.into_iter().rev().filter_map(stat))
 }
 
-/// Every process that `/proc` shows.
+/// Every process that `/proc` shows, by number.
 ///
 /// # Errors
 ///
 /// Where `/proc` is not mounted or not to be read.
 pub fn census() -> std::io::Result<Vec<Process>> {
-    Ok(newest_first()?.collect())
+    let mut all: Vec<Process> = newest_first()?.collect();
+    all.reverse();
+    Ok(all)
 }
 
 /// Our own children, adopted orphans included; `None` where the kernel does not list them

@@ -1,8 +1,8 @@
 //! Replacing the program of this very process: descriptors that live through `execve(2)`, the state in memory, the call.
 #![allow(unsafe_code)]
 
+use crate::value::sorted::Set;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ const MFD_NOEXEC_SEAL: libc::c_uint = 0x0008;
 
 /// The descriptors that the program before this one left open for us. Each is handed out once.
 #[derive(Debug, Default)]
-pub struct Inherited(RefCell<BTreeSet<RawFd>>);
+pub struct Inherited(RefCell<Set<RawFd>>);
 
 impl Inherited {
     /// The descriptor with this number; `None` where it is a standard stream, not open, or taken already. To be asked before

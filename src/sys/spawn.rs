@@ -46,6 +46,7 @@ pub struct Recipe {
 
 /// Who a process runs as.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "[]")]
 pub struct Identity {
     /// User id.
     pub uid: u32,

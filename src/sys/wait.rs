@@ -17,6 +17,7 @@ pub struct Zombie {
 
 /// What `wait4(2)` tells of a reaped child.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "[]")]
 pub struct Usage {
     /// Largest resident set, in bytes.
     pub max_rss_bytes: u64,

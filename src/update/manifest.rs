@@ -1,7 +1,6 @@
 //! What a release says of itself: `latest.json`. Pure; parsed only after its signature was verified, and still strict and
 //! bounded, for a signer makes mistakes too.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -12,6 +11,7 @@ use super::sha256::Sha256;
 use super::{MAX_MANIFEST, MAX_PROGRAM};
 use crate::value::Version;
 use crate::value::json;
+use crate::value::sorted::Map;
 use crate::wire::escape;
 
 /// The form of the document that this program knows. What is added to it later gets another number, so that nothing that
@@ -36,7 +36,7 @@ pub struct Manifest {
     /// From when on it is stale: whoever answers with it then may be hiding a newer one.
     pub expires: SystemTime,
     /// The program for each platform.
-    pub targets: BTreeMap<String, Program>,
+    pub targets: Map<String, Program>,
 }
 
 /// The program for one platform.
@@ -83,7 +83,7 @@ impl Manifest {
         if written.v != FORM {
             return Err(format!("`v` is {}, and this program knows {FORM}; install the new version by hand", written.v));
         }
-        let mut targets = BTreeMap::new();
+        let mut targets = Map::new();
         for (name, program) in written.targets.0 {
             let key = |part: &str| format!("targets.{name}.{part}");
             let sha256 = Sha256::parse(&program.sha256).map_err(|allowed| format!("`{}`: {allowed}", key("sha256")))?;

@@ -13,6 +13,7 @@ pub mod paths;
 pub mod platform;
 pub mod run;
 pub mod signal;
+pub mod sorted;
 pub mod version;
 
 pub use bytes::ByteSize;

@@ -1,7 +1,5 @@
 //! What a client can ask: a closed list. No request holds a path, and none can be longer than [`MAX_LINE`].
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -9,6 +7,7 @@ use super::fault::shortened;
 use super::{Fault, FaultCode, State, UpdateNote, plain};
 use crate::value::json;
 use crate::value::name::SUPERVISOR;
+use crate::value::sorted::Set;
 use crate::value::{ServiceName, Signal};
 
 /// The version of the protocol.
@@ -268,10 +267,13 @@ impl Request {
             Self::Hook(HookOrder::Disable { name }) => json!({"action": "disable", "name": name}),
             Self::Emit { name, data } => json!({"name": name, "data": data}),
             Self::Plugin(PluginCall { plugin, command, args, limit_ms }) => {
-                let words = [("plugin", plugin), ("command", command)];
-                let words = words.into_iter().filter_map(|(key, word)| Some((key.to_owned(), Value::from(word.clone()?))));
-                let rest = [("args".to_owned(), json!(args)), ("limit_ms".to_owned(), json!(limit_ms))];
-                Value::Object(words.chain(rest).collect())
+                let mut all = json!({"args": args, "limit_ms": limit_ms});
+                for (key, word) in [("plugin", plugin), ("command", command)] {
+                    if let Some(word) = word {
+                        all[key] = json!(word);
+                    }
+                }
+                all
             }
             Self::Version | Self::Reexec => json!({}),
             Self::Updated(note) => note.args(),
@@ -515,7 +517,7 @@ pub fn pairs<T: AsRef<str>>(words: &[T]) -> Result<Map<String, Value>, Fault> {
 ///
 /// `unknown_service` for a name no service can have.
 pub fn services<T: AsRef<str>>(words: &[T]) -> Result<Vec<ServiceName>, Fault> {
-    let mut seen = BTreeSet::new();
+    let mut seen = Set::new();
     let mut names = Vec::with_capacity(words.len());
     for word in words {
         let name = service(word.as_ref())?;
@@ -542,7 +544,7 @@ pub fn service(word: &str) -> Result<ServiceName, Fault> {
 ///
 /// `unknown_service` for a name no service can have.
 pub fn logs<T: AsRef<str>>(words: &[T]) -> Result<Vec<LogName>, Fault> {
-    let mut seen = BTreeSet::new();
+    let mut seen = Set::new();
     let mut logs = Vec::with_capacity(words.len());
     for word in words {
         let name = match word.as_ref() {

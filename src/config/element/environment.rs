@@ -1,16 +1,16 @@
 //! `env:` and `env_file:`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::reader::{Report, Value, shown};
 use crate::config::tree::Node;
+use crate::value::sorted::Map;
 
 /// Reads `env:`. Numbers and truth values are taken as they are spelled.
-pub fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<BTreeMap<String, String>> {
+pub fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Map<String, String>> {
     let entries = value.entries(report, "allowed: a map such as `{PORT: 8080}`")?;
     let mut good = true;
-    let mut env = BTreeMap::new();
+    let mut env = Map::new();
     for (name, value) in entries {
         // What execve(2) can carry, less what nobody means: `=` ends a name, blanks and control bytes are slips.
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'=') {

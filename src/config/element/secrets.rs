@@ -1,20 +1,19 @@
 //! `secrets:`: where the secrets of hooks and plugins come from. They are read by who asks for them, never here.
 
-use std::collections::BTreeMap;
-
 use super::hooks::is_name;
 use crate::config::expand;
 use crate::config::reader::{Keys, Report, Value};
 use crate::spec::script::SecretSource;
+use crate::value::sorted::Map;
 
 const RULE: &str = "allowed: `{file: PATH}` or `{env: NAME}`; a secret itself is not written into the config";
 const SOURCE: Keys =
     Keys { known: &["file", "env"], foreign: &[("path", "file"), ("environment", "env"), ("var", "env")], rule: RULE };
 
 /// Reads `secrets:`; what is wrong is noted.
-pub fn read(value: &Value<'_>, report: &mut Report<'_>) -> BTreeMap<String, SecretSource> {
+pub fn read(value: &Value<'_>, report: &mut Report<'_>) -> Map<String, SecretSource> {
     let entries = value.entries(report, "allowed: a map of names such as `{token: {file: /run/secrets/token}}`");
-    let mut secrets = BTreeMap::new();
+    let mut secrets = Map::new();
     for (name, value) in entries.unwrap_or_default() {
         if !is_name(name) {
             let message = "a secret's name is 1 to 64 letters, digits, `_`, `.` or `-`, and starts with a letter or digit";

@@ -1,7 +1,5 @@
 //! The settings of a plugin, checked against what its manifest says: complete, with their defaults, as its script gets them.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Number, Value as Json};
 
 use super::schema::{Format, Kind, RESERVED, Range, Schema};
@@ -9,10 +7,10 @@ use crate::config::element::hooks::{event_type, service_glob};
 use crate::config::reader::{Report, Value, shown, ticked};
 use crate::config::tree::{self, Node};
 use crate::spec::script::SecretSource;
-use crate::value::{bytes, duration};
+use crate::value::{bytes, duration, sorted};
 
 /// What a secret's name is looked up in; `None` where the config is not known.
-pub type Secrets<'a> = Option<&'a BTreeMap<String, SecretSource>>;
+pub type Secrets<'a> = Option<&'a sorted::Map<String, SecretSource>>;
 
 /// The settings of an entry of `plugins:`, with the defaults of what is not written; `None` and noted where one is wrong.
 pub fn of_entry(value: &Value<'_>, schema: &Schema, report: &mut Report<'_>, secrets: Secrets<'_>) -> Option<Json> {

@@ -52,6 +52,7 @@ pub enum Doing {
 
 /// A connection, written down.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct LineRest {
     /// Its descriptor, and its number.
     pub fd: i32,

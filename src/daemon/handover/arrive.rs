@@ -3,7 +3,6 @@
 //! left and begins from scratch.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsString};
 use std::io::Write;
 use std::mem::ManuallyDrop;
@@ -35,6 +34,7 @@ use crate::sys::spawn::Launch;
 use crate::sys::{init, process, signals, wait, words};
 use crate::value::Signal;
 use crate::value::json;
+use crate::value::sorted::{Map, Set};
 use crate::value::version::VERSION;
 use crate::wire::event::{Kind, Origin, ReadyBy, UpdatePhase};
 use crate::wire::{Fault, FaultCode, ReexecReport, text};
@@ -213,7 +213,7 @@ impl Daemon {
             .services()
             .filter_map(|(id, _)| Some((id, counters.get(&crate::log::LogId(id.0))?.clone())))
             .collect();
-        let launches = RefCell::new(HashMap::new());
+        let launches = RefCell::new(Map::new());
         self.children.take_over(state.children, |pid, number| {
             let launch = Rc::new(Launch::inherited(pid, take(number)?).ok()?);
             launches.borrow_mut().insert(pid, Rc::clone(&launch));
@@ -231,8 +231,8 @@ impl Daemon {
         }
         (self.orphans, self.orphan_notice_at, self.asked_to_stop) = (state.orphans, state.orphan_notice_at, state.asked_to_stop);
 
-        let mut answers: HashMap<i32, Answer> = HashMap::new();
-        let mut waiting: HashSet<i32> = HashSet::new();
+        let mut answers: Map<i32, Answer> = Map::new();
+        let mut waiting: Set<i32> = Set::new();
         for line in state.lines {
             let (number, doing) = (line.fd, line.doing);
             let answer = take(number).and_then(|stream| self.places.take_over(stream, line, self.calls.clone()).ok().flatten());
@@ -332,9 +332,9 @@ mod tests {
     #[test]
     fn a_state_of_another_process_or_without_its_descriptors_is_not_taken() {
         let me = std::process::id();
-        let other = refusal(|state| (state["pid"], state["lock"]) = ((me + 1).into(), CLOSED.into()));
+        let other = refusal(|state| (state[1], state[11]) = ((me + 1).into(), CLOSED.into()));
         assert_eq!(other, format!("the state is one of process {}", me + 1));
-        let without = refusal(|state| (state["pid"], state["lock"]) = (me.into(), CLOSED.into()));
+        let without = refusal(|state| (state[1], state[11]) = (me.into(), CLOSED.into()));
         assert_eq!(without, format!("descriptor {CLOSED} did not come along"));
         let none = Left { memory: CLOSED, old: -1, came_back: None }.take_over();
         assert_eq!(none, Err("the state is not there".to_owned()));

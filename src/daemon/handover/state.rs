@@ -21,8 +21,10 @@ use crate::wire::event::Actor;
 
 /// The state. `S` is the set of services: borrowed while it is written down.
 ///
+/// It is written down as a list, and so is what is in it: new fields come last, with a default.
 /// Numbers of descriptors are those of the process, which stay what they are across `execve(2)`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct State<S = Supervisor> {
     /// The version of the program that wrote it.
     pub from: String,
@@ -59,7 +61,6 @@ pub struct State<S = Supervisor> {
     pub reports: Vec<Report>,
     pub ring: RingRest,
     /// The rehearsal has read the events before this number.
-    #[serde(default)]
     pub rehearsed: u64,
     pub orders: OrdersRest,
     /// Connections.

@@ -1,6 +1,5 @@
 //! Questions to scripts that are under way, and who asked.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +12,7 @@ use crate::daemon::event_loop::Daemon;
 use crate::hooks::delivery::FAILURES;
 use crate::hooks::frame::{Ask, HookError, Question, ToHost};
 use crate::value::duration::Human;
+use crate::value::sorted::Map;
 use crate::value::{Moment, duration};
 use crate::wire::advice::{Point, Verdict};
 use crate::wire::event::{HookFault, HookFaultKind};
@@ -26,12 +26,12 @@ const MOST: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Asks {
     last: u64,
-    open: BTreeMap<u64, Asked>,
+    open: Map<u64, Asked>,
     /// Those of `open` that no host has got yet, because the script is being loaded.
-    unsent: BTreeMap<u64, Ask>,
+    unsent: Map<u64, Ask>,
     /// Those that nobody waits for any more and that no host has said the end of: script and handler. A script that computes
     /// for longer than its asker waits is known by that alone.
-    late: BTreeMap<u64, (String, String)>,
+    late: Map<u64, (String, String)>,
 }
 
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Daemon {
         let asks = &mut self.hooks.asks;
         let (ready, unsent) = std::mem::take(&mut asks.unsent).into_iter().partition(|(_, ask)| ask.script == script);
         asks.unsent = unsent;
-        let ready: BTreeMap<u64, Ask> = ready;
+        let ready: Map<u64, Ask> = ready;
         for (number, mut ask) in ready {
             let Some(until) = self.hooks.asks.open.get(&number).map(|asked| asked.until) else { continue };
             ask.deadline_ms = duration::millis(until.since(now.moment));

@@ -1,6 +1,5 @@
 //! What scripts want of the supervisor. They go by the roads that clients go by, within their budget, and nobody waits.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use crate::log::LogId;
 use crate::supervision::message::HoldOrder;
 use crate::supervision::{ServiceId, Wish};
 use crate::sys::{task, words};
+use crate::value::sorted::Map;
 use crate::value::{Signal, nearest};
 use crate::wire::event::{Actor, StartReason, StopReason};
 use crate::wire::{Fault, OrderResult, Outcome};
@@ -41,7 +41,7 @@ pub type Returned = Result<Value, CallError>;
 
 /// Calls of one host that wait for something; they end with it.
 #[derive(Debug, Default)]
-pub struct Calls(HashMap<u64, Task>);
+pub struct Calls(Map<u64, Task>);
 
 /// What a script does to a service.
 enum Deed {

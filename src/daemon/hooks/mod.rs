@@ -12,7 +12,6 @@ mod scripts;
 mod stderr;
 mod verbs;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +32,7 @@ use crate::hooks::quarantine::{Quarantine, Revival};
 use crate::spec::script::SecretSource;
 use crate::value::glob::Glob;
 use crate::value::json::Raw;
+use crate::value::sorted::{Map, Set};
 use crate::value::{Moment, ServiceName};
 use crate::wire::event::{Actor, Event, HookFault, HookFaultKind, Kind, Origin};
 
@@ -46,7 +46,7 @@ const LAST_GRACE: Duration = Duration::from_millis(250);
 pub struct Hooks {
     /// The scripts of the config, in its order.
     scripts: Vec<Script>,
-    secrets: BTreeMap<String, SecretSource>,
+    secrets: Map<String, SecretSource>,
     host: Host,
     /// The host of the program before, and until when it may write down what its scripts keep.
     predecessor: Option<(i32, Moment)>,
@@ -59,6 +59,7 @@ pub struct Hooks {
 
 /// What is known of scripts whatever becomes of their host. Plain, for a re-exec to hand over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Memory {
     /// Who has heard what.
     pub deliveries: Deliveries,
@@ -69,7 +70,7 @@ pub struct Memory {
     /// Who did how much.
     pub budget: Budget,
     /// Scripts that an operator switched off.
-    pub disabled: BTreeSet<String>,
+    pub disabled: Set<String>,
     /// Hosts launched so far.
     pub hosts: u64,
     /// Versions of scripts loaded so far.
@@ -90,7 +91,7 @@ struct Closing {
 impl Hooks {
     /// The scripts of a boot: they hear everything since event `from`.
     #[must_use]
-    pub fn new(catalogue: Catalogue, secrets: BTreeMap<String, SecretSource>, from: u64, memory: Memory) -> Self {
+    pub fn new(catalogue: Catalogue, secrets: Map<String, SecretSource>, from: u64, memory: Memory) -> Self {
         let mut hooks = Self {
             scripts: Vec::new(),
             secrets,

@@ -1,7 +1,5 @@
 //! A new config: which scripts are loaded, loaded anew, or forgotten.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::host::Host;
@@ -13,13 +11,15 @@ use crate::hooks::frame::{Body, ToHost};
 use crate::spec::script::SecretSource;
 use crate::supervision::Ticket;
 use crate::value::Moment;
+use crate::value::sorted::Map;
 use crate::wire::{Change, ReloadResult};
 
 /// [`Hooks`], written down.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct HooksRest {
     memory: Memory,
-    secrets: BTreeMap<String, SecretSource>,
+    secrets: Map<String, SecretSource>,
     /// Name, body, files, the event from which it hears, and who waits for it to be loaded.
     scripts: Vec<(String, Body, Print, u64, Option<Ticket>)>,
     /// The process of the host, which ends with its descriptor.
@@ -102,13 +102,13 @@ impl Daemon {
     pub(in crate::daemon) fn reload_hooks(
         &mut self,
         catalogue: Catalogue,
-        secrets: BTreeMap<String, SecretSource>,
+        secrets: Map<String, SecretSource>,
         mut ticket: impl FnMut(&mut Self) -> Ticket,
     ) -> Vec<(ReloadResult, Option<Ticket>)> {
         let plan = self.hooks.changes(&catalogue);
         let has_new_secrets = std::mem::replace(&mut self.hooks.secrets, secrets.clone()) != secrets;
         let from = self.ring.end();
-        let mut before: BTreeMap<String, Script> =
+        let mut before: Map<String, Script> =
             std::mem::take(&mut self.hooks.scripts).into_iter().map(|script| (script.name.clone(), script)).collect();
         for (name, body, print) in catalogue.scripts {
             let script = match before.remove(&name) {

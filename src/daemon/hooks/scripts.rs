@@ -1,6 +1,5 @@
 //! The scripts that the config names, how each is doing, and what a reload changes about them.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use crate::hooks::frame::{Body, Loaded};
 use crate::spec::Scripts;
 use crate::spec::script::{Hook, Origin};
 use crate::supervision::Ticket;
+use crate::value::sorted::Map;
 use crate::wire::event::Actor;
 
 /// Files of one script that are looked at; one with more is reloaded only when its first ones change.
@@ -82,7 +82,7 @@ pub struct Catalogue {
 }
 
 /// What tells one version of a script's files from the next: path, inode, size and time of each.
-pub type Print = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
+pub type Print = Map<PathBuf, (u64, u64, i64, i64)>;
 
 impl Catalogue {
     /// Looks at the files of these scripts. Waits for the disk: not for the event loop.

@@ -16,6 +16,7 @@ use crate::wire::event::HealthWord;
 
 /// One watch, written down.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct WatchRest {
     id: ServiceId,
     run: Run,

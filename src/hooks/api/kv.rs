@@ -2,7 +2,6 @@
 //! host and the supervisor; nothing here waits for the disk.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,7 @@ use super::json::{Secrets, from_json, to_json};
 use super::world::files;
 use crate::hooks::script::{FileChange, Script, may_wait};
 use crate::value::json;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// Bytes of all keys and values together.
@@ -30,7 +30,7 @@ const MAX_KEY: usize = 256;
 /// What is kept.
 struct Store {
     script: Rc<Script>,
-    entries: BTreeMap<String, Entry>,
+    entries: Map<String, Entry>,
     /// Of all keys and values.
     bytes: usize,
     /// Whether something changed that no write has taken up yet.
@@ -54,13 +54,13 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     v: u32,
-    entries: BTreeMap<String, Entry>,
+    entries: Map<String, Entry>,
 }
 
 impl Store {
     /// What an earlier host kept. A file that is not ours is told and left until the first change.
     fn open(script: Rc<Script>) -> Self {
-        let mut store = Self { script, entries: BTreeMap::new(), bytes: 0, changed: false, writing: false, is_latest: false };
+        let mut store = Self { script, entries: Map::new(), bytes: 0, changed: false, writing: false, is_latest: false };
         store.read();
         store
     }
@@ -69,12 +69,12 @@ impl Store {
         let Self { script, .. } = self;
         self.is_latest = may_wait(script).is_ok();
         let path = files::kept(&script.state_dir);
-        let mut entries = BTreeMap::new();
+        let mut entries = Map::new();
         match std::fs::read(&path).map(|bytes| json::from_slice::<Kept>(&bytes)) {
             Ok(Ok(kept)) if kept.v == 1 => entries = kept.entries,
             Ok(_) => {
                 let line = format!("{} is no file of `kv`, which begins empty", path.display());
-                script.effects.log(Severity::Warning, line, BTreeMap::new());
+                script.effects.log(Severity::Warning, line, Map::new());
             }
             Err(_) => {} // Nothing was kept yet.
         }
@@ -178,7 +178,7 @@ fn write(store: &Rc<RefCell<Store>>) {
             };
             if let Err(fault) = script.effects.change(FileChange::Keep { bytes }).await {
                 let line = format!("`kv` is in memory only: {}", fault.message);
-                script.effects.log(Severity::Warning, line, BTreeMap::new());
+                script.effects.log(Severity::Warning, line, Map::new());
             }
         }
     });

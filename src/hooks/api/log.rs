@@ -2,14 +2,13 @@
 //!
 //! [`Effects::log`]: crate::hooks::script::Effects::log
 
-use std::collections::BTreeMap;
-
 use mlua::{Lua, Table, Value};
 use serde_json::Value as Json;
 
 use super::Shared;
 use super::define::plain;
 use super::json::{Secrets, to_json};
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// Bytes of a line's message, and of each of its fields.
@@ -28,7 +27,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
                 Value::Nil => "nil".to_owned(),
                 value => value.to_string()?,
             };
-            let mut fields = BTreeMap::new();
+            let mut fields = Map::new();
             if let Value::Table(table) = args.value(1) {
                 for pair in crate::hooks::script::readable(table).pairs::<Value, Value>() {
                     let (key, value) = pair?;

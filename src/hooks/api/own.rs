@@ -82,7 +82,7 @@ pub(super) fn install(lua: &Lua, s3: &Table, shared: &Shared) -> mlua::Result<()
         spawn_local(RUN.scope(run(), async move {
             if let Err(error) = script.effects.call(Verb::Emit { name, data: Box::new(data) }).await {
                 let line = format!("s3.emit: custom.{told} was not told: {}", error.message);
-                script.effects.log(Severity::Warning, line, std::collections::BTreeMap::new());
+                script.effects.log(Severity::Warning, line, crate::value::sorted::Map::new());
             }
         }));
         Ok(())

@@ -1,12 +1,12 @@
 //! Secrets as scripts hold them: a value that can be joined and sent, and never read.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use mlua::{MetaMethod, UserData, UserDataMethods, Value};
 
 use crate::hooks::script::misuse;
+use crate::value::sorted::Set;
 
 /// What stands for a secret wherever one would be shown.
 pub const SHOWN: &str = "[secret]";
@@ -59,7 +59,7 @@ impl UserData for Secret {
 
 /// The secrets that one script has read, so that they can be taken out of what is told about it.
 #[derive(Clone, Default)]
-pub struct Known(Rc<RefCell<BTreeSet<Vec<u8>>>>);
+pub struct Known(Rc<RefCell<Set<Vec<u8>>>>);
 
 impl std::fmt::Debug for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,7 +1,7 @@
 //! A script for tests: its effects are recorded, its answers are put there before.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use crate::hooks::script::{
 };
 use crate::spec::script::SecretSource;
 use crate::value::json;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// What happened, and what is answered.
@@ -82,7 +83,7 @@ impl Effects for Stage {
         Box::pin(async move { done })
     }
 
-    fn log(&self, level: Severity, message: String, fields: BTreeMap<String, String>) {
+    fn log(&self, level: Severity, message: String, fields: Map<String, String>) {
         self.tell(format!("{}: {message} {fields:?}", level.word()));
     }
 

@@ -4,7 +4,6 @@
 //! [`FromHost::Done`] is told, also when the script goes in the middle of a run.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::hooks::frame::{Ask, Delivery, Done, FromHost, HookError, Loaded, Subs
 use crate::hooks::script::{self, ExecRequest, Phase, RUN, Run, Script};
 use crate::spec::script::Program;
 use crate::value::duration::{Human, millis};
+use crate::value::sorted::Map;
 use crate::wire::catalog::selects;
 use crate::wire::event::{HookFaultKind, Severity};
 
@@ -48,7 +48,7 @@ pub struct Desk {
     pub(super) registered: Registration,
     intakes: RefCell<Vec<Intake>>,
     runs: Arc<Semaphore>,
-    asks: RefCell<BTreeMap<u64, AbortHandle>>,
+    asks: RefCell<Map<u64, AbortHandle>>,
     is_open: Cell<bool>,
     /// Where the search for the next run begins: every handler has its turn.
     turn: Cell<usize>,

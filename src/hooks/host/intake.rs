@@ -4,7 +4,8 @@
 //! The events of one service go one after the other, different services side by side. What is folded into a later event is
 //! ticked off at once; the one that stands for all is ticked off with its run.
 
-use std::collections::{BTreeMap, VecDeque};
+use crate::value::sorted::Map;
+use std::collections::VecDeque;
 use std::mem::take;
 use std::rc::Rc;
 use std::time::Duration;
@@ -83,11 +84,11 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Intake {
     shape: Shape,
-    folds: BTreeMap<String, Fold>,
+    folds: Map<String, Fold>,
     rate: Option<Fold>,
     used: u64,
     gathered: Gathered,
-    lanes: BTreeMap<Option<String>, Lane>,
+    lanes: Map<Option<String>, Lane>,
     /// Lanes with something in them that nobody works on, in the order of arrival.
     ready: VecDeque<Option<String>>,
     running: usize,
@@ -119,11 +120,11 @@ impl Intake {
     pub fn new(shape: Shape) -> Self {
         Self {
             shape,
-            folds: BTreeMap::new(),
+            folds: Map::new(),
             rate: None,
             used: 0,
             gathered: Gathered::default(),
-            lanes: BTreeMap::new(),
+            lanes: Map::new(),
             ready: VecDeque::new(),
             running: 0,
         }
@@ -186,7 +187,7 @@ impl Intake {
             return self.gathered.items[..old].iter_mut().flat_map(|item| take(&mut item.deliveries)).collect();
         }
         let name = item.letter.service.clone();
-        let lane = self.lanes.entry(name.clone()).or_default();
+        let lane = self.lanes.get_or_default(name.clone());
         lane.queue.push_back(item);
         if !lane.is_busy && lane.queue.len() == 1 {
             self.ready.push_back(name);

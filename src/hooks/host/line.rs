@@ -1,7 +1,6 @@
 //! The way to the supervisor, as scripts use it: calls and their answers, log lines within their rate.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -19,6 +18,7 @@ use crate::hooks::frame::{Answer, Call, CallError, FromHost, LogLine, Verb};
 use crate::hooks::script::{self, Effects, ExecRequest, ExecResult, FileChange, HttpRequest, HttpResponse, IoFault, Local};
 use crate::spec::script::SecretSource;
 use crate::sys;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// Log lines of one script in a second; what is more is counted.
@@ -36,7 +36,7 @@ pub struct Line {
     notices: Mutex<Sender<Notice>>,
     /// Whether the main thread knows that somebody is busy.
     pub is_watched: AtomicBool,
-    calls: Mutex<HashMap<u64, oneshot::Sender<Result<Value, CallError>>>>,
+    calls: Mutex<Map<u64, oneshot::Sender<Result<Value, CallError>>>>,
     last_call: AtomicU64,
 }
 
@@ -149,7 +149,7 @@ impl Linked {
         Self { line: Arc::clone(line), script: script.to_owned(), world, rate: RefCell::default() }
     }
 
-    fn say(&self, level: Severity, message: String, fields: BTreeMap<String, String>) -> bool {
+    fn say(&self, level: Severity, message: String, fields: Map<String, String>) -> bool {
         self.line.outbox.offer(&FromHost::Log(LogLine { script: self.script.clone(), level, message, fields }))
     }
 }
@@ -197,11 +197,11 @@ impl Effects for Linked {
         Box::pin(self.world.change(change))
     }
 
-    fn log(&self, level: Severity, message: String, fields: BTreeMap<String, String>) {
+    fn log(&self, level: Severity, message: String, fields: Map<String, String>) {
         let Some(dropped) = self.rate.borrow_mut().allows(clock::now()) else { return };
         if dropped > 0 {
             let told = format!("{dropped} lines of this script were dropped: at most {LINES_A_SECOND} a second");
-            self.say(Severity::Warning, told, BTreeMap::new());
+            self.say(Severity::Warning, told, Map::new());
         }
         let fields = fields.into_iter().take(MAX_FIELDS).map(|(name, value)| (shortened(name), shortened(value))).collect();
         if !self.say(level, shortened(message), fields) {

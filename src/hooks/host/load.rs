@@ -1,7 +1,6 @@
 //! From a script's files to a desk that is ready to open, or to what is wrong with it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -21,6 +20,7 @@ use crate::hooks::frame::{FromHost, HookError};
 use crate::hooks::script::{Script, misuse};
 use crate::spec::script::{Origin, Plugin, Program, Provides};
 use crate::value::duration::Human;
+use crate::value::sorted::Map;
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// What there is to load.
@@ -120,7 +120,7 @@ fn run_body(
     source: &Source,
 ) -> Result<Engine, HookError> {
     let printed = Rc::clone(script);
-    let print = move |line| printed.effects.log(Severity::Info, cut(line), BTreeMap::new());
+    let print = move |line| printed.effects.log(Severity::Info, cut(line), Map::new());
     let modules = Rc::new(Modules { folder: folder.clone(), s3: RefCell::default(), loaded: RefCell::default() });
     let required = Rc::clone(&modules);
     let require = move |lua: &Lua, name: mlua::LuaString| required.require(lua, &name.to_string_lossy());
@@ -147,7 +147,7 @@ struct Modules {
     folder: Folder,
     s3: RefCell<Option<Table>>,
     /// `None` while it is being loaded.
-    loaded: RefCell<BTreeMap<String, Option<Value>>>,
+    loaded: RefCell<Map<String, Option<Value>>>,
 }
 
 impl Modules {

@@ -3,7 +3,6 @@
 //! A new version is loaded on a thread of its own while the old one goes on. When it is loaded, all that comes goes to it; it
 //! begins when the old one is done with what it had, or 10 s later.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::pulse::Pulse;
 use crate::hooks::frame::{Ask, Delivery};
+use crate::value::sorted::Map;
 
 /// What a script's thread is handed. The supervisor bounds how much is on its way: 64 events a handler, and its questions.
 pub enum Errand {
@@ -37,7 +37,7 @@ pub struct Roster {
 
 #[derive(Default)]
 struct Inside {
-    scripts: BTreeMap<String, Entry>,
+    scripts: Map<String, Entry>,
     /// Every thread there is, also of versions that come and go.
     threads: Vec<(String, Weak<Pulse>)>,
     is_ending: bool,
@@ -56,7 +56,7 @@ impl Roster {
         let mut inside = self.lock();
         inside.threads.retain(|(_, pulse)| pulse.strong_count() > 0);
         inside.threads.push((script.to_owned(), Arc::downgrade(pulse)));
-        inside.scripts.entry(script.to_owned()).or_insert(Entry { wanted: 0, now: None }).wanted = generation;
+        inside.scripts.get_or_insert_with(script.to_owned(), || Entry { wanted: 0, now: None }).wanted = generation;
     }
 
     /// A version is loaded: what comes goes to it. Returns what tells that the one before is done; `Err` where the version is

@@ -1,7 +1,6 @@
 //! Scripts on a desk, without a process: what they find, what they register, how their mistakes are told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +18,7 @@ use crate::hooks::script::{
 };
 use crate::spec::script::{Program, Provides, SecretSource};
 use crate::value::json::{self, Raw};
+use crate::value::sorted::Map;
 use crate::wire::event::{HookFaultKind, Severity};
 
 /// What a script did.
@@ -54,7 +54,7 @@ impl Effects for Record {
     fn change(&self, _: FileChange) -> Local<'_, Result<(), IoFault>> {
         Box::pin(async { Ok(()) })
     }
-    fn log(&self, _: Severity, message: String, _: BTreeMap<String, String>) {
+    fn log(&self, _: Severity, message: String, _: Map<String, String>) {
         self.logged.borrow_mut().push(message);
     }
     fn secret(&self, _: &str, _: &SecretSource) -> Result<String, IoFault> {
@@ -86,7 +86,7 @@ fn script(kind: ScriptKind, record: &Rc<Record>) -> Script {
         host: "h".to_owned(),
         boot: "b".to_owned(),
         version: "0".to_owned(),
-        secrets: BTreeMap::from([("key".to_owned(), SecretSource::Env("KEY".to_owned()))]),
+        secrets: Map::from([("key".to_owned(), SecretSource::Env("KEY".to_owned()))]),
         effects: Rc::clone(record) as Rc<dyn Effects>,
         phase: Cell::new(Phase::Loading),
         keeping: Keeping::default(),

@@ -1,7 +1,6 @@
 //! `plugin check`: a plugin's `init.lua` is run as the hook host would, far enough to know what it registers.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::{Outcome, told, watched};
 use crate::hooks::host::{Content, Meter, Pulse, load};
 use crate::hooks::script::{Effects, Keeping, Phase, Script, ScriptKind};
 use crate::spec::script::{Plugin, SecretSource};
+use crate::value::sorted::Map;
 use crate::value::version::VERSION;
 
 /// Runs the body of a plugin's `init.lua`, which only registers.
@@ -22,7 +22,7 @@ use crate::value::version::VERSION;
 /// # Errors
 ///
 /// Why the hook host would not load it: a mistake, a limit, or something else registered than `provides` says.
-pub fn try_plugin(plugin: Plugin, secrets: BTreeMap<String, SecretSource>) -> Result<(), String> {
+pub fn try_plugin(plugin: Plugin, secrets: Map<String, SecretSource>) -> Result<(), String> {
     let name = plugin.name.clone();
     let outcome = watched(&name, move |pulse| perform(plugin, secrets, pulse));
     match outcome.problems.into_iter().next() {
@@ -31,7 +31,7 @@ pub fn try_plugin(plugin: Plugin, secrets: BTreeMap<String, SecretSource>) -> Re
     }
 }
 
-fn perform(plugin: Plugin, secrets: BTreeMap<String, SecretSource>, pulse: &Arc<Pulse>) -> Outcome {
+fn perform(plugin: Plugin, secrets: Map<String, SecretSource>, pulse: &Arc<Pulse>) -> Outcome {
     let runtime = match Builder::new_current_thread().enable_all().start_paused(true).build() {
         Ok(runtime) => runtime,
         Err(error) => return Outcome::lost(format!("cannot start the runtime: {error}")),

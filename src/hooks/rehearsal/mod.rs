@@ -199,7 +199,7 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
         host: "host".to_owned(),
         boot: "00000000000000aa".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        secrets: std::collections::BTreeMap::new(),
+        secrets: crate::value::sorted::Map::new(),
         effects: Rc::clone(&recorder) as Rc<dyn super::script::Effects>,
         phase: Cell::new(Phase::Loading),
         keeping: Keeping::default(),
@@ -263,7 +263,7 @@ async fn play(plan: &Plan, pulse: &Arc<Pulse>, notes: Sender<Effect>) -> Outcome
 /// What the script tells its host.
 #[derive(Default)]
 struct Book {
-    deliveries: RefCell<std::collections::BTreeMap<u64, String>>,
+    deliveries: RefCell<crate::value::sorted::Map<u64, String>>,
     fine: Cell<u32>,
     problems: RefCell<Vec<String>>,
 }

@@ -1,6 +1,5 @@
 //! The outside in a rehearsal: everything is written down, nothing happens, unless it is to happen for real.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
@@ -20,6 +19,7 @@ use crate::hooks::script::{
 use crate::spec::script::SecretSource;
 use crate::sys;
 use crate::value::duration::millis;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// One thing that was done, or would have been.
@@ -208,7 +208,7 @@ impl Effects for Recorder {
         })
     }
 
-    fn log(&self, level: Severity, message: String, fields: BTreeMap<String, String>) {
+    fn log(&self, level: Severity, message: String, fields: Map<String, String>) {
         let mut text = format!("{}: {message}", level.word());
         for (name, value) in &fields {
             text.push_str(&format!(" {name}={value}"));

@@ -45,6 +45,7 @@ pub enum Target {
 
 /// Where a service is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 enum State {
     /// Not running because somebody said so, or never started.
     Down,
@@ -88,6 +89,7 @@ enum State {
 
 /// One run while anything of it is alive.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Life {
     /// When its launch was ordered.
     since: Moment,
@@ -139,6 +141,7 @@ impl Cause {
 
 /// An open row of crashes: from the first one until `recovered`, `gave_up` or `stop`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 struct Chain {
     crashes: u32,
     since: Moment,
@@ -146,6 +149,7 @@ struct Chain {
 
 /// One service: its spec, its wish, its state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename = "[]")]
 pub struct Service {
     spec: Arc<spec::Service>,
     /// A changed definition that waits for the next explicit restart.

@@ -1,6 +1,6 @@
 //! Who plays: random sets of services, and what a reload makes of them.
 
-use std::collections::BTreeMap;
+use crate::value::sorted::Map;
 use std::time::Duration;
 
 use super::dice::Dice;
@@ -124,7 +124,7 @@ pub fn definition_of(program: &str, depends_on: Vec<Dependency>, ready: Option<R
         command: Command::Argv(vec![program.to_owned()]),
         dir: None,
         depends_on,
-        env: BTreeMap::new(),
+        env: Map::new(),
         env_files: Vec::new(),
         clean_env: false,
         user: None,

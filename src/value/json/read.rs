@@ -1,41 +1,10 @@
 //! From JSON to types.
 
-use std::fmt;
-
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, Visitor};
 
-use super::Raw;
+use super::border::{Flaw, Never, give_up, within};
 use super::scan::{Number, Scanner};
-
-/// Why a text is not JSON, or not what was expected. One pointer wide: it is a part of every result here, and small ones stay
-/// in registers.
-#[derive(Debug)]
-pub struct Flaw(Box<Said>);
-
-#[derive(Debug)]
-struct Said {
-    text: String,
-}
-
-impl Flaw {
-    pub(super) fn new(what: fmt::Arguments<'_>) -> Self {
-        Self(Box::new(Said { text: fmt::format(what) }))
-    }
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
-    }
-}
-
-impl std::error::Error for Flaw {}
-
-impl de::Error for Flaw {
-    fn custom<T: fmt::Display>(what: T) -> Self {
-        Self::new(format_args!("{what}"))
-    }
-}
+use super::{LIST, Raw};
 
 /// Reads a text.
 ///
@@ -45,19 +14,20 @@ impl de::Error for Flaw {
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Flaw> {
     let mut value = None;
     scan(text, &mut |scanner| {
-        value = Some(T::deserialize(scanner)?);
-        Ok(())
+        let Ok(read) = T::deserialize(scanner);
+        value = Some(read);
     })?;
-    value.ok_or_else(|| Flaw::new(format_args!("nothing was read")))
+    value.ok_or_else(|| Flaw("nothing was read".to_owned()))
 }
 
 /// Lets `read` take the whole of a text. What of [`from_str`] is the same for every type.
-fn scan(text: &str, read: &mut dyn FnMut(&mut Scanner<'_>) -> Result<(), Flaw>) -> Result<(), Flaw> {
+fn scan(text: &str, read: &mut dyn FnMut(&mut Scanner<'_>)) -> Result<(), Flaw> {
     let mut scanner = Scanner::new(text);
-    match read(&mut scanner) {
-        Ok(()) => scanner.end(),
-        Err(flaw) => Err(scanner.placed(flaw)),
-    }
+    within(&mut || {
+        read(&mut scanner);
+        scanner.end();
+    })
+    .map_err(|flaw| scanner.placed(&flaw))
 }
 
 /// Reads bytes.
@@ -68,7 +38,7 @@ fn scan(text: &str, read: &mut dyn FnMut(&mut Scanner<'_>) -> Result<(), Flaw>) 
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Flaw> {
     match std::str::from_utf8(bytes) {
         Ok(text) => from_str(text),
-        Err(error) => Err(Flaw::new(format_args!("{error}"))),
+        Err(error) => Err(Flaw(error.to_string())),
     }
 }
 
@@ -84,15 +54,23 @@ impl Raw {
 }
 
 impl Scanner<'_> {
-    fn table<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Flaw> {
-        self.open(b'{')?;
+    fn table<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Never> {
+        self.open(b'{');
         let value = visitor.visit_map(Inside { scanner: self, is_first: true })?;
         self.close(b'}');
         Ok(value)
     }
 
-    fn list<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Flaw> {
-        self.open(b'[')?;
+    /// Fields without names: those that this version does not know come last, and are passed.
+    fn fields<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Never> {
+        self.open(b'[');
+        let value = visitor.visit_seq(Inside { scanner: self, is_first: true })?;
+        self.rest();
+        Ok(value)
+    }
+
+    fn list<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Never> {
+        self.open(b'[');
         let value = visitor.visit_seq(Inside { scanner: self, is_first: true })?;
         self.close(b']');
         Ok(value)
@@ -102,34 +80,35 @@ impl Scanner<'_> {
 /// The methods of serde that read a scalar.
 macro_rules! scalars {
     ($($method:ident)* => $read:ident $visit:ident) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
-            visitor.$visit(self.$read()?)
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
+            visitor.$visit(self.$read())
         })*
     };
 }
 
 impl<'de> Deserializer<'de> for &mut Scanner<'_> {
-    type Error = Flaw;
+    type Error = Never;
 
     scalars!(deserialize_bool => bool visit_bool);
     scalars!(deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 => unsigned visit_u64);
     scalars!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 => signed visit_i64);
     scalars!(deserialize_f32 deserialize_f64 => float visit_f64);
-    scalars!(deserialize_str deserialize_string deserialize_char deserialize_identifier => word visit_str);
+    scalars!(deserialize_str deserialize_char deserialize_identifier => word visit_str);
+    scalars!(deserialize_string => string visit_string);
     // Only `Raw` wants bytes, and what it means is text of JSON.
     scalars!(deserialize_bytes deserialize_byte_buf => skip visit_str);
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
         match self.peek() {
             b'{' => self.table(visitor),
             b'[' => self.list(visitor),
-            b'"' => visitor.visit_str(self.word()?),
-            b't' | b'f' => visitor.visit_bool(self.bool()?),
+            b'"' => visitor.visit_str(self.word()),
+            b't' | b'f' => visitor.visit_bool(self.bool()),
             b'n' => {
-                self.null()?;
+                self.null();
                 visitor.visit_unit()
             }
-            _ => match self.number()? {
+            _ => match self.number() {
                 Number::Unsigned(number) => visitor.visit_u64(number),
                 Number::Signed(number) => visitor.visit_i64(number),
                 Number::Float(number) => visitor.visit_f64(number),
@@ -137,69 +116,76 @@ impl<'de> Deserializer<'de> for &mut Scanner<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
         if self.peek() == b'n' {
-            self.null()?;
+            self.null();
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
-        self.null()?;
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
+        self.null();
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Never> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Never> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
         self.list(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Never> {
         self.list(visitor)
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Result<V::Value, Never> {
         self.list(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
         self.table(visitor)
     }
 
+    // Inlined, so that of the two forms the one that a type has not is not compiled for it; so below.
+    #[inline(always)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Flaw> {
-        self.table(visitor)
+    ) -> Result<V::Value, Never> {
+        if name == LIST { self.fields(visitor) } else { self.table(visitor) }
     }
 
+    #[inline(always)]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Flaw> {
-        let has_data = self.choice()?;
-        let value = visitor.visit_enum(Choice { scanner: self, has_data })?;
+    ) -> Result<V::Value, Never> {
+        let has_data = self.choice();
+        let value = if name == LIST {
+            visitor.visit_enum(Choice::<true> { scanner: self, has_data })?
+        } else {
+            visitor.visit_enum(Choice::<false> { scanner: self, has_data })?
+        };
         if has_data {
             self.close(b'}');
         }
         Ok(value)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Flaw> {
-        self.skip()?;
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Never> {
+        self.skip();
         visitor.visit_unit()
     }
 }
@@ -211,68 +197,71 @@ struct Inside<'a, 't> {
 }
 
 impl<'de> de::SeqAccess<'de> for Inside<'_, '_> {
-    type Error = Flaw;
+    type Error = Never;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Flaw> {
-        if self.scanner.element(&mut self.is_first)? { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Never> {
+        if self.scanner.element(&mut self.is_first) { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
     }
 }
 
 impl<'de> de::MapAccess<'de> for Inside<'_, '_> {
-    type Error = Flaw;
+    type Error = Never;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Flaw> {
-        if self.scanner.key(&mut self.is_first)? { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Never> {
+        if self.scanner.key(&mut self.is_first) { seed.deserialize(&mut *self.scanner).map(Some) } else { Ok(None) }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Flaw> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Never> {
         seed.deserialize(&mut *self.scanner)
     }
 }
 
-/// One of several: a word, or a table of one key that is the word.
-struct Choice<'a, 't> {
+/// One of several: a word, or a table of one key that is the word. Its fields are a list or a table.
+struct Choice<'a, 't, const IS_LIST: bool> {
     scanner: &'a mut Scanner<'t>,
     has_data: bool,
 }
 
-impl<'de> de::EnumAccess<'de> for Choice<'_, '_> {
-    type Error = Flaw;
+impl<'de, const IS_LIST: bool> de::EnumAccess<'de> for Choice<'_, '_, IS_LIST> {
+    type Error = Never;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Flaw> {
-        match seed.deserialize(&mut *self.scanner) {
-            Ok(variant) => Ok((variant, self)),
-            Err(flaw) => Err(flaw),
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Never> {
+        let variant = seed.deserialize(&mut *self.scanner)?;
+        Ok((variant, self))
+    }
+}
+
+impl<const IS_LIST: bool> Choice<'_, '_, IS_LIST> {
+    fn data(&self) {
+        if !self.has_data {
+            give_up(format_args!("the word needs data: {{\"WORD\": DATA}}"));
         }
     }
 }
 
-impl Choice<'_, '_> {
-    fn data(&self) -> Result<(), Flaw> {
-        if self.has_data { Ok(()) } else { Err(self.scanner.flaw("the word needs data: {\"WORD\": DATA}")) }
-    }
-}
+impl<'de, const IS_LIST: bool> de::VariantAccess<'de> for Choice<'_, '_, IS_LIST> {
+    type Error = Never;
 
-impl<'de> de::VariantAccess<'de> for Choice<'_, '_> {
-    type Error = Flaw;
-
-    fn unit_variant(self) -> Result<(), Flaw> {
-        if self.has_data { self.scanner.null() } else { Ok(()) }
+    fn unit_variant(self) -> Result<(), Never> {
+        if self.has_data {
+            self.scanner.null();
+        }
+        Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Flaw> {
-        self.data()?;
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Never> {
+        self.data();
         seed.deserialize(self.scanner)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Flaw> {
-        self.data()?;
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Never> {
+        self.data();
         self.scanner.list(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Flaw> {
-        self.data()?;
-        self.scanner.table(visitor)
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Never> {
+        self.data();
+        if IS_LIST { self.scanner.fields(visitor) } else { self.scanner.table(visitor) }
     }
 }

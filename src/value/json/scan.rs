@@ -1,6 +1,6 @@
 //! The marks of JSON, without types.
 
-use super::read::Flaw;
+use super::border::{Flaw, give_up};
 
 /// Tables and lists in each other: what is deeper is refused, so that no text can use up the stack.
 const MAX_DEPTH: u8 = 128;
@@ -14,9 +14,6 @@ pub(super) struct Scanner<'t> {
     pub(super) is_key: bool,
     /// The last string, where it is not in the text as it is.
     unescaped: String,
-    /// A bracket that is missing behind a value. Said at the end, or else each place that reads a table or a list would need
-    /// a way to give up a whole value.
-    late: Option<Flaw>,
 }
 
 /// A number.
@@ -26,36 +23,28 @@ pub(super) enum Number {
     Float(f64),
 }
 
+fn flaw(what: &str) -> ! {
+    give_up(format_args!("{what}"))
+}
+
 impl<'t> Scanner<'t> {
     pub(super) const fn new(text: &'t str) -> Self {
-        Self { text, at: 0, depth: 0, is_key: false, unescaped: String::new(), late: None }
+        Self { text, at: 0, depth: 0, is_key: false, unescaped: String::new() }
     }
 
     /// Nothing may follow.
-    pub(super) fn end(mut self) -> Result<(), Flaw> {
-        match self.late.take() {
-            Some(flaw) => Err(flaw),
-            None if self.peek() == 0 && self.at >= self.text.len() => Ok(()),
-            None => {
-                let flaw = self.unexpected("the end");
-                Err(self.placed(flaw))
-            }
+    pub(super) fn end(&mut self) {
+        if self.peek() != 0 || self.at < self.text.len() {
+            self.unexpected("the end");
         }
     }
 
-    /// A flaw at this place.
-    pub(super) fn flaw(&self, what: &str) -> Flaw {
-        Flaw::new(format_args!("{what}"))
-    }
-
-    /// A flaw with its place, or the one that came before it.
-    pub(super) fn placed(&mut self, flaw: Flaw) -> Flaw {
-        self.late.take().unwrap_or_else(|| {
-            let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-            Flaw::new(format_args!("{flaw} at line {line} column {column}"))
-        })
+    /// A flaw with its place.
+    pub(super) fn placed(&self, flaw: &Flaw) -> Flaw {
+        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        Flaw(format!("{flaw} at line {line} column {column}"))
     }
 
     fn byte(&self) -> u8 {
@@ -70,7 +59,7 @@ impl<'t> Scanner<'t> {
         self.byte()
     }
 
-    fn unexpected(&mut self, wanted: &str) -> Flaw {
+    fn unexpected(&mut self, wanted: &str) -> ! {
         let found = match self.peek() {
             0 if self.at >= self.text.len() => "the end",
             b'{' => "an object",
@@ -81,69 +70,74 @@ impl<'t> Scanner<'t> {
             b'-' | b'0'..=b'9' => "a number",
             _ => "something else",
         };
-        Flaw::new(format_args!("expected {wanted}, found {found}"))
+        give_up(format_args!("expected {wanted}, found {found}"))
     }
 
-    fn take(&mut self, byte: u8, name: &str) -> Result<(), Flaw> {
+    fn take(&mut self, byte: u8, name: &str) {
         if self.peek() != byte {
-            return Err(self.unexpected(name));
+            self.unexpected(name);
         }
         self.at += 1;
-        Ok(())
     }
 
-    pub(super) fn open(&mut self, bracket: u8) -> Result<(), Flaw> {
-        self.take(bracket, if bracket == b'{' { "an object" } else { "a list" })?;
+    pub(super) fn open(&mut self, bracket: u8) {
+        self.take(bracket, if bracket == b'{' { "an object" } else { "a list" });
         self.depth += 1;
-        if self.depth > MAX_DEPTH { Err(self.flaw("objects and lists are nested too deeply")) } else { Ok(()) }
+        if self.depth > MAX_DEPTH {
+            flaw("objects and lists are nested too deeply");
+        }
     }
 
     /// The end of what [`Self::open`] began.
     pub(super) fn close(&mut self, bracket: u8) {
         self.depth -= 1;
-        if let Err(flaw) = self.take(bracket, if bracket == b'}' { "`}`" } else { "`]`" }) {
-            self.late = Some(self.placed(flaw));
-            // Whatever is read from here on is in vain.
-            self.at = self.text.len();
+        self.take(bracket, if bracket == b'}' { "`}`" } else { "`]`" });
+    }
+
+    /// Passes what is left of a list of which something was read, and its end.
+    pub(super) fn rest(&mut self) {
+        while self.element(&mut false) {
+            self.skip();
         }
+        self.close(b']');
     }
 
     /// Whether another element of a list follows.
-    pub(super) fn element(&mut self, is_first: &mut bool) -> Result<bool, Flaw> {
+    pub(super) fn element(&mut self, is_first: &mut bool) -> bool {
         self.another(b']', is_first)
     }
 
     /// Whether another entry of a table follows; its key is to be read next, its value after that.
-    pub(super) fn key(&mut self, is_first: &mut bool) -> Result<bool, Flaw> {
-        self.is_key = self.another(b'}', is_first)?;
+    pub(super) fn key(&mut self, is_first: &mut bool) -> bool {
+        self.is_key = self.another(b'}', is_first);
         if self.is_key && self.peek() != b'"' {
-            return Err(self.unexpected("a key in quotes"));
+            self.unexpected("a key in quotes");
         }
-        Ok(self.is_key)
+        self.is_key
     }
 
-    fn another(&mut self, closing: u8, is_first: &mut bool) -> Result<bool, Flaw> {
+    fn another(&mut self, closing: u8, is_first: &mut bool) -> bool {
         if self.peek() == closing {
-            return Ok(false);
+            return false;
         }
         if !std::mem::take(is_first) {
-            self.take(b',', if closing == b'}' { "`,` or `}`" } else { "`,` or `]`" })?;
+            self.take(b',', if closing == b'}' { "`,` or `}`" } else { "`,` or `]`" });
             if self.peek() == closing {
-                return Err(self.flaw("trailing comma"));
+                flaw("trailing comma");
             }
         }
-        Ok(true)
+        true
     }
 
     /// Begins one of several: whether it is a table with the word as its key.
-    pub(super) fn choice(&mut self) -> Result<bool, Flaw> {
+    pub(super) fn choice(&mut self) -> bool {
         match self.peek() {
             b'{' => {
-                self.open(b'{')?;
-                if self.key(&mut true)? { Ok(true) } else { Err(self.unexpected("a word")) }
+                self.open(b'{');
+                if self.key(&mut true) { true } else { self.unexpected("a word") }
             }
-            b'"' => Ok(false),
-            _ => Err(self.unexpected("a word or an object of one word")),
+            b'"' => false,
+            _ => self.unexpected("a word or an object of one word"),
         }
     }
 
@@ -155,193 +149,205 @@ impl<'t> Scanner<'t> {
         found
     }
 
-    pub(super) fn null(&mut self) -> Result<(), Flaw> {
+    pub(super) fn null(&mut self) {
         self.peek();
-        if self.literal("null") { Ok(()) } else { Err(self.unexpected("null")) }
+        if !self.literal("null") {
+            self.unexpected("null");
+        }
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, Flaw> {
+    pub(super) fn bool(&mut self) -> bool {
         self.peek();
         if self.literal("true") {
-            Ok(true)
+            true
         } else if self.literal("false") {
-            Ok(false)
+            false
         } else {
-            Err(self.unexpected("a boolean"))
+            self.unexpected("a boolean")
         }
     }
 
     /// A string.
-    pub(super) fn word(&mut self) -> Result<&str, Flaw> {
-        self.take(b'"', "a string")?;
-        let (start, end) = (self.at, self.run()?);
+    pub(super) fn word(&mut self) -> &str {
+        self.take(b'"', "a string");
+        let (start, end) = (self.at, self.run());
         let is_plain = self.byte() == b'"';
         if !is_plain {
             self.unescaped.clear();
             self.unescaped.push_str(self.text.get(start..end).unwrap_or_default());
             while self.byte() == b'\\' {
-                let letter = self.escape()?;
+                let letter = self.escape();
                 self.unescaped.push(letter);
-                let (from, to) = (self.at, self.run()?);
+                let (from, to) = (self.at, self.run());
                 self.unescaped.push_str(self.text.get(from..to).unwrap_or_default());
             }
         }
         self.at += 1;
         if std::mem::take(&mut self.is_key) {
-            self.take(b':', "`:`")?;
+            self.take(b':', "`:`");
         }
-        Ok(if is_plain { self.text.get(start..end).unwrap_or_default() } else { &self.unescaped })
+        if is_plain { self.text.get(start..end).unwrap_or_default() } else { &self.unescaped }
+    }
+
+    /// A string of one's own.
+    pub(super) fn string(&mut self) -> String {
+        self.word().to_owned()
     }
 
     /// Passes the part of a string that is as it stands, and says where it ends: at a quote or a backslash.
-    fn run(&mut self) -> Result<usize, Flaw> {
+    fn run(&mut self) -> usize {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
         self.at += length.unwrap_or(rest.len());
         match self.byte() {
-            b'"' | b'\\' => Ok(self.at),
-            _ if length.is_none() => Err(self.flaw("a string does not end")),
-            _ => Err(self.flaw("a control character in a string")),
+            b'"' | b'\\' => self.at,
+            _ if length.is_none() => flaw("a string does not end"),
+            _ => flaw("a control character in a string"),
         }
     }
 
-    fn escape(&mut self) -> Result<char, Flaw> {
+    fn escape(&mut self) -> char {
         self.at += 1;
         let letter = self.byte();
         self.at += 1;
-        Ok(match letter {
+        match letter {
             b'"' | b'\\' | b'/' => char::from(letter),
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
             b'b' => '\u{8}',
             b'f' => '\u{c}',
-            b'u' => return self.code_point(),
-            _ => return Err(self.flaw("an unknown escape in a string")),
-        })
+            b'u' => self.code_point(),
+            _ => flaw("an unknown escape in a string"),
+        }
     }
 
-    fn code_point(&mut self) -> Result<char, Flaw> {
-        let first = self.hex()?;
+    fn code_point(&mut self) -> char {
+        let first = self.hex();
         let point = match first {
-            0xd800..0xdc00 if self.literal("\\u") => match self.hex()? {
+            0xd800..0xdc00 if self.literal("\\u") => match self.hex() {
                 second @ 0xdc00..0xe000 => 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00),
                 _ => first,
             },
             _ => first,
         };
-        char::from_u32(point).ok_or_else(|| self.flaw("half a character in an escape"))
+        char::from_u32(point).unwrap_or_else(|| flaw("half a character in an escape"))
     }
 
-    fn hex(&mut self) -> Result<u32, Flaw> {
+    fn hex(&mut self) -> u32 {
         let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let value = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         self.at += 4;
-        value.ok_or_else(|| self.flaw("`\\u` needs four digits"))
+        value.unwrap_or_else(|| flaw("`\\u` needs four digits"))
     }
 
-    pub(super) fn number(&mut self) -> Result<Number, Flaw> {
+    pub(super) fn number(&mut self) -> Number {
         if std::mem::take(&mut self.is_key) {
             return self.number_in_quotes();
         }
         self.peek();
-        let text = self.digits()?;
+        let text = self.digits();
         let is_whole = !text.contains(['.', 'e', 'E']);
         if is_whole && let Ok(number) = text.parse() {
-            return Ok(Number::Unsigned(number));
+            return Number::Unsigned(number);
         }
         if is_whole
             && text != "-0"
             && let Ok(number) = text.parse()
         {
-            return Ok(Number::Signed(number));
+            return Number::Signed(number);
         }
         match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Number::Float(number)),
-            _ => Err(self.flaw("number out of range")),
+            Ok(number) if number.is_finite() => Number::Float(number),
+            _ => flaw("number out of range"),
         }
     }
 
     /// The key of a table of numbers: no more than digits, as this program writes them.
-    fn number_in_quotes(&mut self) -> Result<Number, Flaw> {
+    fn number_in_quotes(&mut self) -> Number {
         self.is_key = true;
-        let number = self.word()?.parse().map(Number::Unsigned);
-        number.map_err(|_| self.flaw("a key is not a number"))
+        let number = self.word().parse().map(Number::Unsigned);
+        number.unwrap_or_else(|_| flaw("a key is not a number"))
     }
 
     /// Passes a number as JSON's grammar has it.
-    fn digits(&mut self) -> Result<&'t str, Flaw> {
+    fn digits(&mut self) -> &'t str {
         let start = self.at;
         self.literal("-");
         if !self.literal("0") {
-            self.some_digits()?;
+            self.some_digits();
         }
         if self.literal(".") {
-            self.some_digits()?;
+            self.some_digits();
         }
         if self.literal("e") || self.literal("E") {
             let _ = self.literal("+") || self.literal("-");
-            self.some_digits()?;
+            self.some_digits();
         }
-        Ok(self.text.get(start..self.at).unwrap_or_default())
+        self.text.get(start..self.at).unwrap_or_default()
     }
 
-    fn some_digits(&mut self) -> Result<(), Flaw> {
+    fn some_digits(&mut self) {
         if !self.byte().is_ascii_digit() {
-            return Err(self.unexpected("a number"));
+            self.unexpected("a number");
         }
         while self.byte().is_ascii_digit() {
             self.at += 1;
         }
-        Ok(())
     }
 
-    pub(super) fn unsigned(&mut self) -> Result<u64, Flaw> {
-        match self.number()? {
-            Number::Unsigned(number) => Ok(number),
-            _ => Err(self.flaw("expected a whole number from 0 on")),
+    pub(super) fn unsigned(&mut self) -> u64 {
+        match self.number() {
+            Number::Unsigned(number) => number,
+            _ => flaw("expected a whole number from 0 on"),
         }
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, Flaw> {
-        match self.number()? {
-            Number::Unsigned(number) => number.try_into().map_err(|_| self.flaw("number out of range")),
-            Number::Signed(number) => Ok(number),
-            Number::Float(_) => Err(self.flaw("expected a whole number")),
+    pub(super) fn signed(&mut self) -> i64 {
+        match self.number() {
+            Number::Unsigned(number) => number.try_into().unwrap_or_else(|_| flaw("number out of range")),
+            Number::Signed(number) => number,
+            Number::Float(_) => flaw("expected a whole number"),
         }
     }
 
-    pub(super) fn float(&mut self) -> Result<f64, Flaw> {
-        Ok(match self.number()? {
+    pub(super) fn float(&mut self) -> f64 {
+        match self.number() {
             Number::Unsigned(number) => number as f64,
             Number::Signed(number) => number as f64,
             Number::Float(number) => number,
-        })
+        }
     }
 
     /// Passes one value, whatever it is, and gives its text.
-    pub(super) fn skip(&mut self) -> Result<&'t str, Flaw> {
+    pub(super) fn skip(&mut self) -> &'t str {
         let first = self.peek();
         let start = self.at;
         match first {
             b'{' | b'[' => {
-                self.open(first)?;
+                self.open(first);
                 let (is_table, mut is_first) = (first == b'{', true);
-                while if is_table { self.key(&mut is_first)? } else { self.element(&mut is_first)? } {
+                while if is_table { self.key(&mut is_first) } else { self.element(&mut is_first) } {
                     if is_table {
-                        self.word()?;
+                        self.word();
                     }
-                    self.skip()?;
+                    self.skip();
                 }
                 self.depth -= 1;
                 self.at += 1;
             }
-            b'"' => drop(self.word()?),
-            b't' | b'f' => drop(self.bool()?),
-            b'n' => self.null()?,
-            b'-' | b'0'..=b'9' => drop(self.digits()?),
-            _ => return Err(self.unexpected("a value")),
+            b'"' => {
+                self.word();
+            }
+            b't' | b'f' => {
+                self.bool();
+            }
+            b'n' => self.null(),
+            b'-' | b'0'..=b'9' => {
+                self.digits();
+            }
+            _ => self.unexpected("a value"),
         }
-        Ok(self.text.get(start..self.at).unwrap_or_default())
+        self.text.get(start..self.at).unwrap_or_default()
     }
 }

@@ -163,6 +163,48 @@ fn types_come_back() {
     assert_eq!(from_str::<Choice>(r#"{"nothing":null}"#).unwrap(), Choice::Nothing);
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
+struct Fields {
+    first: u8,
+    inner: Option<Shape>,
+    #[serde(default)]
+    last: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "[]")]
+enum Shape {
+    Point,
+    Box { width: u8, height: u8 },
+    Named(String),
+}
+
+#[test]
+fn fields_of_a_list_have_no_names() {
+    let whole = Fields { first: 1, inner: Some(Shape::Box { width: 2, height: 3 }), last: "x".to_owned() };
+    let text = to_string(&whole).unwrap();
+    assert_eq!(text, r#"[1,{"Box":[2,3]},"x"]"#);
+    for (text, read) in [
+        (text.as_str(), whole),
+        ("[1,\"Point\"]", Fields { first: 1, inner: Some(Shape::Point), last: String::new() }),
+        (
+            "[1,{\"Named\":\"n\"},\"\",{\"new\":[1]},null]",
+            Fields { first: 1, inner: Some(Shape::Named("n".to_owned())), last: String::new() },
+        ),
+    ] {
+        assert_eq!(from_str::<Fields>(text).unwrap(), read, "{text}");
+    }
+    for (text, said) in [
+        ("{\"first\":1}", "expected a list, found an object at line 1 column 0"),
+        ("[]", "invalid length 0, expected struct Fields with 3 elements at line 1 column 1"),
+        ("[1,null,\"\" 5]", "expected `,` or `]`, found a number at line 1 column 11"),
+        ("[1,{\"Box\":[2]}]", "invalid length 1, expected struct variant Shape::Box with 2 elements at line 1 column 12"),
+    ] {
+        assert_eq!(from_str::<Fields>(text).unwrap_err().to_string(), said, "{text}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     for (text, said) in [
@@ -212,4 +254,17 @@ fn a_path_that_is_no_text_cannot_be_written() {
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"/\xff"));
     assert!(to_string(&(1, path)).is_err());
+}
+
+#[test]
+fn a_fault_in_reading_is_not_taken_for_a_flaw_of_the_text() {
+    #[derive(Debug)]
+    struct Faulty;
+    impl<'de> Deserialize<'de> for Faulty {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            std::panic::resume_unwind(Box::new("planted"))
+        }
+    }
+    let cause = std::panic::catch_unwind(|| from_str::<Faulty>("1")).unwrap_err();
+    assert_eq!(cause.downcast_ref(), Some(&"planted"));
 }

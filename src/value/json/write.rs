@@ -5,6 +5,8 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
+use super::LIST;
+
 /// Something in a value cannot be written as JSON, such as a path that is not UTF-8.
 #[derive(Debug)]
 pub struct Unwritable;
@@ -112,27 +114,60 @@ impl Writer {
     }
 
     /// What a variant with data is wrapped in, up to its data.
-    fn variant(&mut self, name: &str, opening: &str) {
+    fn variant(&mut self, name: &str) {
         self.text.push('{');
         self.key(name);
-        self.text.push_str(opening);
     }
 
-    fn open(&mut self, opening: char, closing: &'static str) -> Open<'_> {
-        self.text.push(opening);
-        Open { writer: self, closing }
+    fn open(&mut self, form: Form) -> Open<'_> {
+        self.text.push(if form.is_list() { '[' } else { '{' });
+        Open { writer: self, form }
+    }
+
+    /// What comes before a field.
+    fn field(&mut self, name: &str, form: Form) {
+        if form.is_list() {
+            self.next();
+        } else {
+            self.key(name);
+        }
+    }
+
+    fn close(&mut self, form: Form) {
+        self.text.push_str(match form {
+            Form::List => "]",
+            Form::Table => "}",
+            Form::VariantList => "]}",
+            Form::VariantTable => "}}",
+        });
+    }
+}
+
+/// What holds fields and elements.
+#[derive(Clone, Copy)]
+enum Form {
+    List,
+    Table,
+    /// The data of a variant.
+    VariantList,
+    VariantTable,
+}
+
+impl Form {
+    const fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::VariantList)
     }
 }
 
 /// A table or a list under way.
 struct Open<'w> {
     writer: &'w mut Writer,
-    closing: &'static str,
+    form: Form,
 }
 
 impl Open<'_> {
     fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Unwritable> {
-        self.writer.key(key);
+        self.writer.field(key, self.form);
         value.serialize(&mut *self.writer)
     }
 
@@ -142,7 +177,7 @@ impl Open<'_> {
     }
 
     fn close(self) {
-        self.writer.text.push_str(self.closing);
+        self.writer.close(self.form);
     }
 }
 
@@ -233,40 +268,46 @@ impl<'w> Serializer for &'w mut Writer {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Unwritable> {
-        self.variant(variant, "");
+        self.variant(variant);
         value.serialize(&mut *self)?;
         self.text.push('}');
         Ok(())
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Open<'w>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(Form::List))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Open<'w>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(Form::List))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Open<'w>, Unwritable> {
-        Ok(self.open('[', "]"))
+        Ok(self.open(Form::List))
     }
 
     fn serialize_tuple_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Open<'w>, Unwritable> {
-        self.variant(variant, "[");
-        Ok(Open { writer: self, closing: "]}" })
+        self.variant(variant);
+        Ok(self.open(Form::VariantList))
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Open<'w>, Unwritable> {
-        Ok(self.open('{', "}"))
+        Ok(self.open(Form::Table))
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Open<'w>, Unwritable> {
-        Ok(self.open('{', "}"))
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Open<'w>, Unwritable> {
+        Ok(self.open(if name == LIST { Form::List } else { Form::Table }))
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Open<'w>, Unwritable> {
-        self.variant(variant, "{");
-        Ok(Open { writer: self, closing: "}}" })
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Open<'w>, Unwritable> {
+        self.variant(variant);
+        Ok(self.open(if name == LIST { Form::VariantList } else { Form::VariantTable }))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Parts of events that are read back by the next image of the program in another way than serde would.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Ending, ExitFacts, LaunchFacts, Next, StopReason};
+use crate::value::sorted::Set;
 use crate::value::{ExitStatus, Signal};
 
 /// A word of the program's own. By another name than `&str`, which serde could only borrow from what it reads.
@@ -19,7 +19,7 @@ pub type Word = &'static str;
 ///
 /// It is no string.
 pub fn known_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
-    static KNOWN: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+    static KNOWN: Mutex<Set<Word>> = Mutex::new(Set::new());
     let text = Cow::<str>::deserialize(deserializer)?;
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(known.get(&*text).copied().unwrap_or_else(|| {

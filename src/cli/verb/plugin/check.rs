@@ -36,7 +36,7 @@ pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
         Some((plugin, secrets)) => try_plugin(plugin, secrets),
         // Some need more than the schema can say: `kind: telegram` a token, for instance.
         None => {
-            let attempt = |is_whole| try_plugin(unconfigured(&found, &manifest, is_whole)?, std::collections::BTreeMap::new());
+            let attempt = |is_whole| try_plugin(unconfigured(&found, &manifest, is_whole)?, crate::value::sorted::Map::new());
             attempt(false).or_else(|_| attempt(true))
         }
     };

@@ -167,8 +167,8 @@ fn what_is_written_down_is_read_back_to_the_letter() {
     let before = state();
     let after = State::decode(&before.encode().unwrap()).unwrap();
     let (read, written) = (content(&after), content(&before));
-    for (key, value) in written.as_object().unwrap() {
-        assert_eq!(&read[key], value, "{key}");
+    for (place, value) in written.as_array().unwrap().iter().enumerate() {
+        assert_eq!(&read[place], value, "field {place}");
     }
     assert_eq!(after.supervisor.deadline(), before.supervisor.deadline());
     let words = |state: &State| state.supervisor.services().map(|(_, service)| service.word()).collect::<Vec<_>>();
@@ -191,31 +191,31 @@ fn golden_states() {
 
 #[test]
 fn states_that_do_not_hold_together() {
-    for (place, value, said) in [
-        ("/lock", serde_json::json!(1), "descriptor 1 is a standard stream"),
-        ("/listener", serde_json::json!(11), "named twice"),
-        ("/lines/0/fd", serde_json::json!(-1), "descriptor -1"),
-        ("/children/runs/0/pid", serde_json::json!(1), "1 is no child of ours"),
-        ("/children/runs/0/pid", serde_json::json!(-1), "-1 is no child of ours"),
-        ("/children/runs/0/id", serde_json::json!(99), "belongs to no service"),
-        ("/children/runs/0/name", serde_json::json!("../x"), "a service name is"),
-        ("/children/strangers/0/0", serde_json::json!(0), "0 is no child of ours"),
-        ("/log/journals/0/name", serde_json::json!("../../etc/x"), "is no name of a log"),
-        ("/log/feeds/0/journal", serde_json::json!(1), "not among the 1 logs"),
-        ("/log/feeds/0/held", serde_json::json!("zz"), "hexadecimal"),
-        ("/ring/events/1", serde_json::json!(7), "event 2: expected an object, found a number"),
-        ("/ring/events/4/kind/update/phase", serde_json::json!("none"), "event 5: unknown variant"),
-        ("/supervisor/next_id", serde_json::json!(0), "has number"),
-        ("/supervisor/order", serde_json::json!([0, 0, 1, 2, 3, 4]), "order of the services"),
-        ("/supervisor/names/db", serde_json::json!(1), "stands for no service"),
-        ("/supervisor", serde_json::json!(null), "expected an object, found null"),
-        ("/asked_to_stop", serde_json::json!("true"), "expected a boolean"),
+    for (name, place, value, said) in [
+        ("lock", "/11", serde_json::json!(1), "descriptor 1 is a standard stream"),
+        ("listener", "/12", serde_json::json!(11), "named twice"),
+        ("lines/0/fd", "/25/0/0", serde_json::json!(-1), "descriptor -1"),
+        ("children/runs/0/pid", "/15/0/0/3", serde_json::json!(1), "1 is no child of ours"),
+        ("children/runs/0/pid", "/15/0/0/3", serde_json::json!(-1), "-1 is no child of ours"),
+        ("children/runs/0/id", "/15/0/0/0", serde_json::json!(99), "belongs to no service"),
+        ("children/runs/0/name", "/15/0/0/2", serde_json::json!("../x"), "a service name is"),
+        ("children/strangers/0/0", "/15/1/0/0", serde_json::json!(0), "0 is no child of ours"),
+        ("log/journals/0/name", "/20/1/0/0", serde_json::json!("../../etc/x"), "is no name of a log"),
+        ("log/feeds/0/journal", "/20/3/0/2", serde_json::json!(1), "not among the 1 logs"),
+        ("log/feeds/0/held", "/20/3/0/4", serde_json::json!("zz"), "hexadecimal"),
+        ("ring/events/1", "/22/1/1", serde_json::json!(7), "event 2: expected a list, found a number"),
+        ("ring/events/4/kind/update/phase", "/22/1/4/8/update/phase", serde_json::json!("none"), "event 5: unknown variant"),
+        ("supervisor/next_id", "/14/4", serde_json::json!(0), "has number"),
+        ("supervisor/order", "/14/2", serde_json::json!([0, 0, 1, 2, 3, 4]), "order of the services"),
+        ("supervisor/names/db", "/14/1/db", serde_json::json!(1), "stands for no service"),
+        ("supervisor", "/14", serde_json::json!(null), "expected a list, found null"),
+        ("asked_to_stop", "/29", serde_json::json!("true"), "expected a boolean"),
     ] {
         let mut changed = content(&state());
-        *changed.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
+        *changed.pointer_mut(place).unwrap_or_else(|| panic!("no {name}")) = value;
         let bytes = parcel::wrap(&json::to_vec(&changed).unwrap());
-        let unfit = State::decode(&bytes).map(|_| place).unwrap_err().to_string();
-        assert!(unfit.contains(said), "{place}: {unfit}");
+        let unfit = State::decode(&bytes).map(|_| name).unwrap_err().to_string();
+        assert!(unfit.contains(said), "{name}: {unfit}");
     }
 }
 
@@ -223,12 +223,12 @@ fn states_that_do_not_hold_together() {
 #[test]
 fn events_before_the_rehearsal_are_not_read_again() {
     let mut changed = content(&state());
-    changed["ring"]["events"][0] = serde_json::json!(7);
+    changed[22][1][0] = serde_json::json!(7);
     let whole = |content: &serde_json::Value| parcel::wrap(&json::to_vec(content).unwrap());
     let state = State::decode(&whole(&changed)).unwrap();
     let ring = Ring::from_rest(Origin { boot: state.boot, host: state.host }, state.began, state.ring);
     assert_eq!(ring.since(0).iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3, 4, 5]);
-    changed["rehearsed"] = serde_json::json!(0);
+    changed[23] = serde_json::json!(0);
     assert!(State::decode(&whole(&changed)).is_err());
 }
 

@@ -1,6 +1,5 @@
 //! A supervisor with one hook, and the test as its host: what is believed of a host, and what is done about one that lies.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -15,6 +14,7 @@ use crate::daemon::hooks::{Hooks, Memory};
 use crate::daemon::ring::Led;
 use crate::daemon::stand::{self, Stand};
 use crate::hooks::frame::{Body, Call, FromHost, HookError, Loaded, NotLoaded, Question, Verb};
+use crate::value::sorted::Map;
 use crate::wire::event::{Actor, Kind};
 
 /// No process has this number: whatever is done to it happens to nobody.
@@ -41,7 +41,7 @@ fn corner(stand: Stand) -> Corner {
     daemon.surroundings.environment = inherited.iter().map(|name| (word(name), word("outside"))).collect();
     let body = Body::Hook { path: "/a.lua".into() };
     let catalogue = Catalogue { scripts: vec![("a".to_owned(), body, Print::new())] };
-    daemon.hooks = Hooks::new(catalogue, BTreeMap::new(), 1, Memory::default());
+    daemon.hooks = Hooks::new(catalogue, Map::new(), 1, Memory::default());
     let (ours, theirs) = link::pair().expect("a socketpair");
     let (status, _) = nix::unistd::pipe().expect("a pipe");
     daemon.hooks.host = Host::Up(Box::new(Up {

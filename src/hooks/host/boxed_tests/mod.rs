@@ -35,6 +35,7 @@ use crate::hooks::script::{
 };
 use crate::spec::script::SecretSource;
 use crate::value::json::Raw;
+use crate::value::sorted::Map;
 use crate::wire::event::Severity;
 
 /// Who answers: the number of the request from 0, and the request.
@@ -121,7 +122,7 @@ impl Effects for World {
         let done = self.roots.change(&change);
         Box::pin(async move { done })
     }
-    fn log(&self, level: Severity, message: String, _: BTreeMap<String, String>) {
+    fn log(&self, level: Severity, message: String, _: Map<String, String>) {
         self.logged.borrow_mut().push(format!("{}: {message}", level.word()));
     }
     fn secret(&self, name: &str, _: &SecretSource) -> Result<String, IoFault> {
@@ -171,7 +172,7 @@ fn body(request: &HttpRequest) -> String {
 struct About {
     granted: Option<Vec<String>>,
     settings: Value,
-    secrets: BTreeMap<String, SecretSource>,
+    secrets: Map<String, SecretSource>,
 }
 
 /// One plugin or hook, loaded and open.

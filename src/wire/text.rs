@@ -23,15 +23,14 @@ pub enum Paint {
 }
 
 impl Paint {
-    fn state(self, state: State, width: usize) -> String {
-        let code = match state {
-            _ if self == Self::Plain => return format!("{state:width$}"),
-            State::Running => 32,
-            State::Starting | State::Stopping | State::Waiting => 33,
-            State::Backoff | State::Failed => 31,
-            State::Stopped | State::Exited => return format!("{state:width$}"),
-        };
-        format!("\x1b[{code}m{state:width$}\x1b[0m")
+    fn state(self, state: State) -> [&'static str; 2] {
+        match state {
+            _ if self == Self::Plain => ["", ""],
+            State::Running => ["\x1b[32m", "\x1b[0m"],
+            State::Starting | State::Stopping | State::Waiting => ["\x1b[33m", "\x1b[0m"],
+            State::Backoff | State::Failed => ["\x1b[31m", "\x1b[0m"],
+            State::Stopped | State::Exited => ["", ""],
+        }
     }
 }
 
@@ -68,7 +67,12 @@ pub fn status(report: &StatusReport, paint: Paint) -> String {
 
 fn columns(text: &mut String, name: &str, width: usize, state: State, paint: Paint, details: &[String]) {
     let start = text.len();
-    let _ = write!(text, "{:width$}  {}  {}", one_line(name), paint.state(state, STATE), details.join("  "));
+    let [from_here, to_here] = paint.state(state);
+    let _ = write!(text, "{:width$}  {from_here}{state:STATE$}{to_here}", one_line(name));
+    for detail in details {
+        text.push_str("  ");
+        text.push_str(detail);
+    }
     let end = text[start..].trim_end().len();
     text.truncate(start + end);
     text.push('\n');
@@ -77,8 +81,10 @@ fn columns(text: &mut String, name: &str, width: usize, state: State, paint: Pai
 fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
     let mut words = Vec::new();
     let ended_at = service.last_exit.as_ref().map(|exit| exit.at.as_str());
-    let ago =
-        service.since.as_deref().or(ended_at).and_then(|since| between(since, now)).map(|age| format!("{} ago", rough(age)));
+    let ago = || {
+        let since = service.since.as_deref().or(ended_at)?;
+        between(since, now).map(|age| format!("{} ago", rough(age)))
+    };
     let exit = service.last_exit.as_ref().map(exit);
     let crashes = (service.crashes > 0).then(|| format!("crash {}", service.crashes));
     match service.state {
@@ -106,12 +112,12 @@ fn details(service: &ServiceView, now: Option<SystemTime>) -> Vec<String> {
         }
         State::Exited | State::Failed => {
             words.extend(exit);
-            words.extend(ago);
+            words.extend(ago());
             words.extend(crashes.filter(|_| service.crashes > 1));
         }
         State::Stopped => words.push(match service.run {
             None => "never started".to_owned(),
-            Some(_) => ago.unwrap_or_default(),
+            Some(_) => ago().unwrap_or_default(),
         }),
     }
     match service.health {

@@ -5,6 +5,19 @@ use super::border::{Flaw, give_up};
 /// Tables and lists in each other: what is deeper is refused, so that no text can use up the stack.
 const MAX_DEPTH: u8 = 128;
 
+/// Which bytes of a string do not stand for themselves. A table: most bytes of a text are looked at here.
+static ENDS_RUN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
 /// A place in a text.
 pub(super) struct Scanner<'t> {
     text: &'t str,
@@ -14,6 +27,16 @@ pub(super) struct Scanner<'t> {
     pub(super) is_key: bool,
     /// The last string, where it is not in the text as it is.
     unescaped: String,
+}
+
+/// So many digits always fit into 64 bits.
+const MAX_EXACT: usize = 19;
+
+/// A number as it stands in the text, or what it is where that is whole, from 0 on and of no more than [`MAX_EXACT`] digits, as
+/// nearly every one is.
+enum Digits<'t> {
+    Whole(u64),
+    Text(&'t str),
 }
 
 /// A number.
@@ -53,10 +76,19 @@ impl<'t> Scanner<'t> {
 
     /// The first byte of what comes next, 0 at the end.
     pub(super) fn peek(&mut self) -> u8 {
-        while matches!(self.byte(), b' ' | b'\n' | b'\t' | b'\r') {
-            self.at += 1;
+        loop {
+            match self.byte() {
+                b' ' | b'\n' | b'\t' | b'\r' => self.at += 1,
+                byte => return byte,
+            }
         }
-        self.byte()
+    }
+
+    /// Passes a byte if it is the next, without a look beyond white space.
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.byte() == byte;
+        self.at += usize::from(found);
+        found
     }
 
     fn unexpected(&mut self, wanted: &str) -> ! {
@@ -74,10 +106,12 @@ impl<'t> Scanner<'t> {
     }
 
     fn take(&mut self, byte: u8, name: &str) {
-        if self.peek() != byte {
-            self.unexpected(name);
+        if !self.eat(byte) {
+            self.peek();
+            if !self.eat(byte) {
+                self.unexpected(name);
+            }
         }
-        self.at += 1;
     }
 
     pub(super) fn open(&mut self, bracket: u8) {
@@ -142,7 +176,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn literal(&mut self, word: &str) -> bool {
-        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word));
+        let found = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
         if found {
             self.at += word.len();
         }
@@ -182,11 +216,26 @@ impl<'t> Scanner<'t> {
                 self.unescaped.push_str(self.text.get(from..to).unwrap_or_default());
             }
         }
+        self.end_word();
+        if is_plain { self.text.get(start..end).unwrap_or_default() } else { &self.unescaped }
+    }
+
+    /// Passes a string.
+    fn skip_word(&mut self) {
+        self.take(b'"', "a string");
+        self.run();
+        while self.byte() == b'\\' {
+            self.escape();
+            self.run();
+        }
+        self.end_word();
+    }
+
+    fn end_word(&mut self) {
         self.at += 1;
         if std::mem::take(&mut self.is_key) {
             self.take(b':', "`:`");
         }
-        if is_plain { self.text.get(start..end).unwrap_or_default() } else { &self.unescaped }
     }
 
     /// A string of one's own.
@@ -197,7 +246,7 @@ impl<'t> Scanner<'t> {
     /// Passes the part of a string that is as it stands, and says where it ends: at a quote or a backslash.
     fn run(&mut self) -> usize {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        let length = rest.iter().position(|byte| ENDS_RUN[usize::from(*byte)]);
         self.at += length.unwrap_or(rest.len());
         match self.byte() {
             b'"' | b'\\' => self.at,
@@ -246,7 +295,10 @@ impl<'t> Scanner<'t> {
             return self.number_in_quotes();
         }
         self.peek();
-        let text = self.digits();
+        let text = match self.digits() {
+            Digits::Whole(number) => return Number::Unsigned(number),
+            Digits::Text(text) => text,
+        };
         let is_whole = !text.contains(['.', 'e', 'E']);
         if is_whole && let Ok(number) = text.parse() {
             return Number::Unsigned(number);
@@ -271,29 +323,37 @@ impl<'t> Scanner<'t> {
     }
 
     /// Passes a number as JSON's grammar has it.
-    fn digits(&mut self) -> &'t str {
+    fn digits(&mut self) -> Digits<'t> {
         let start = self.at;
-        self.literal("-");
-        if !self.literal("0") {
+        let is_negative = self.eat(b'-');
+        let mut whole = 0;
+        if !self.eat(b'0') {
+            whole = self.some_digits();
+        }
+        if !is_negative && self.at - start <= MAX_EXACT && !matches!(self.byte(), b'.' | b'e' | b'E') {
+            return Digits::Whole(whole);
+        }
+        if self.eat(b'.') {
             self.some_digits();
         }
-        if self.literal(".") {
+        if self.eat(b'e') || self.eat(b'E') {
+            let _ = self.eat(b'+') || self.eat(b'-');
             self.some_digits();
         }
-        if self.literal("e") || self.literal("E") {
-            let _ = self.literal("+") || self.literal("-");
-            self.some_digits();
-        }
-        self.text.get(start..self.at).unwrap_or_default()
+        Digits::Text(self.text.get(start..self.at).unwrap_or_default())
     }
 
-    fn some_digits(&mut self) {
+    /// At least one; what they stand for, if they are no more than [`MAX_EXACT`].
+    fn some_digits(&mut self) -> u64 {
         if !self.byte().is_ascii_digit() {
             self.unexpected("a number");
         }
-        while self.byte().is_ascii_digit() {
+        let mut value = 0_u64;
+        while let digit @ b'0'..=b'9' = self.byte() {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.at += 1;
         }
+        value
     }
 
     pub(super) fn unsigned(&mut self) -> u64 {
@@ -329,16 +389,14 @@ impl<'t> Scanner<'t> {
                 let (is_table, mut is_first) = (first == b'{', true);
                 while if is_table { self.key(&mut is_first) } else { self.element(&mut is_first) } {
                     if is_table {
-                        self.word();
+                        self.skip_word();
                     }
                     self.skip();
                 }
                 self.depth -= 1;
                 self.at += 1;
             }
-            b'"' => {
-                self.word();
-            }
+            b'"' => self.skip_word(),
             b't' | b'f' => {
                 self.bool();
             }

@@ -1,10 +1,12 @@
 //! The words of the command line. What `--help` says is written to be read by a program too: what it does, an example,
 //! the exit codes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::error::ContextKind;
+use clap::{ArgMatches, Args as Group, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::verb::completions::Shell;
 #[cfg(feature = "hooks")]
@@ -25,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Control socket [$SECTION3_SOCKET, /run/section3/section3.sock for root]
-    #[arg(long, value_name = "PATH", global = true)]
+    #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Folder for logs [$SECTION3_LOG_DIR, /var/log/section3 for root]
     #[arg(long, value_name = "DIR")]
@@ -33,6 +35,9 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub verb: Option<Verb>,
+    /// The words of the command, such as `self update`; none where this is the supervisor.
+    #[arg(skip)]
+    pub path: String,
 }
 
 const ROOT: &str = "\
@@ -127,7 +132,7 @@ pub enum Verb {
     ///
     /// Never overwrites: exit 1 if the file exists.
     #[command(verbatim_doc_comment, after_help = after("section3 init ./section3.yml"))]
-    Init(Init),
+    Init(ConfigPlace),
     /// Run a supervisor on small example services
     ///
     /// In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.
@@ -245,23 +250,26 @@ pub struct Rotate {
 
 #[derive(Group, Debug)]
 pub struct Check {
-    /// Config; the supervisor's without one
-    pub file: Option<PathBuf>,
-    /// The same, for whoever writes it as the supervisor has it
-    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: ConfigPlace,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
 }
 
+/// A config that can be named with and without its flag.
 #[derive(Group, Debug)]
-pub struct Init {
-    /// Where to; the supervisor's config without one
+pub struct ConfigPlace {
+    /// Config; the supervisor's without one
+    #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The same, for whoever writes it as the supervisor has it
-    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "file")]
-    pub config: Option<PathBuf>,
+}
+
+impl ConfigPlace {
+    /// The file that was named, in either way.
+    pub fn or(self, config: Option<PathBuf>) -> Option<PathBuf> {
+        self.file.or(config)
+    }
 }
 
 #[derive(Group, Debug)]
@@ -331,44 +339,105 @@ pub struct Man {
     pub verb: Option<String>,
 }
 
+/// The paths that a command can be given.
+struct Paths {
+    config: bool,
+    socket: bool,
+    log_dir: bool,
+}
+
+impl Paths {
+    /// Of the command with these words.
+    fn of(path: &str) -> Self {
+        let (config, socket, log_dir) = match path {
+            "" => (true, true, true),
+            "check" | "init" => (true, false, false),
+            _ if path.starts_with("plugin") => (true, false, false),
+            "demo" | "completions" | "man" | "self version" | "hook test" | "hook types" => (false, false, false),
+            _ => (false, true, false),
+        };
+        Self { config, socket, log_dir }
+    }
+}
+
 impl Args {
+    /// Reads the words of a command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// What clap says of words that it does not understand, or that help was asked for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::words().try_get_matches_from(words).map_err(|mut unread| {
+            // That a flag of another command could be passed as a value: no command takes such a one.
+            unread.remove(ContextKind::Suggested);
+            unread
+        })?;
+        Ok(Self { path: path(&matches), ..Self::from_arg_matches(&matches)? })
+    }
+
+    /// Every command, with the paths that it takes among its options. The others are understood and refused by
+    /// [`Args::check`], which knows more to say than that they are unknown.
+    pub fn words() -> Command {
+        let root = Self::command();
+        let paths: Vec<_> = root.get_arguments().cloned().map(|arg| arg.global(true)).collect();
+        give(root, "", &paths)
+    }
+
     /// Refuses flags that would be without effect: whoever gave one meant something by it.
     ///
     /// # Errors
     ///
     /// A fault of code `usage` that names the flag.
     pub fn check(&self) -> Result<(), Fault> {
-        let Some(verb) = &self.verb else { return Ok(()) };
-        let (takes_config, takes_socket) = match verb {
-            Verb::Check(asked) => (asked.file.is_none() && asked.config.is_none(), false),
-            Verb::Init(asked) => (asked.file.is_none() && asked.config.is_none(), false),
-            Verb::Demo | Verb::Completions(_) | Verb::Man(_) => (false, false),
-            Verb::Itself(asked) => (false, !matches!(asked.verb, SelfVerb::Version { .. })),
-            Verb::Status(_)
-            | Verb::Start(_)
-            | Verb::Stop(_)
-            | Verb::Restart(_)
-            | Verb::Reload(_)
-            | Verb::Tail(_)
-            | Verb::Wait(_)
-            | Verb::Events(_)
-            | Verb::Signal(_)
-            | Verb::Rotate(_)
-            | Verb::Emit(_)
-            | Verb::X(_) => (false, true),
-            Verb::Hook(asked) => (false, asked.verb.needs_supervisor()),
-            #[cfg(feature = "hooks")]
-            Verb::Plugin(plugin) => (true, plugin.takes_socket()),
-        };
+        let takes = Paths::of(&self.path);
         for (given, taken, flag) in [
-            (self.config.is_some(), takes_config, "--config"),
-            (self.socket.is_some(), takes_socket, "--socket"),
-            (self.log_dir.is_some(), false, "--log-dir"),
+            (self.config.is_some(), takes.config, "--config"),
+            (self.socket.is_some(), takes.socket, "--socket"),
+            (self.log_dir.is_some(), takes.log_dir, "--log-dir"),
         ] {
             if given && !taken {
-                return Err(Fault::new(FaultCode::Usage, format!("`{flag}` has no effect on this command")));
+                let fault = Fault::new(FaultCode::Usage, format!("`{flag}` has no effect on this command"));
+                return Err(match flag {
+                    "--socket" => fault.with_hint("it talks to no supervisor"),
+                    _ => fault.with_hint(format!("a supervisor is told at its start: `section3 {flag} PATH`")),
+                });
             }
         }
+        if let (Some(Verb::Check(Check { place, .. }) | Verb::Init(place)), Some(_)) = (&self.verb, &self.config)
+            && place.file.is_some()
+        {
+            return Err(Fault::new(FaultCode::Usage, "FILE and `--config` both name the config; say one of them"));
+        }
         Ok(())
+    }
+}
+
+/// Gives a command and all below it those of these flags that they take, and the others unseen.
+fn give(mut command: Command, path: &str, flags: &[clap::Arg]) -> Command {
+    if !path.is_empty() {
+        let takes = Paths::of(path);
+        for flag in flags {
+            let is_taken = match flag.get_id().as_str() {
+                "config" => takes.config,
+                "socket" => takes.socket,
+                _ => takes.log_dir,
+            };
+            // What follows the command of a plugin is the plugin's.
+            if is_taken || path != "x" {
+                command = command.arg(flag.clone().hide(!is_taken));
+            }
+        }
+    }
+    command.mut_subcommands(|inner| {
+        let path = format!("{path} {}", inner.get_name());
+        give(inner, path.trim_start(), flags)
+    })
+}
+
+/// The words of the command that was given.
+fn path(matches: &ArgMatches) -> String {
+    match matches.subcommand() {
+        Some((word, inner)) => format!("{word} {}", path(inner)).trim_end().to_owned(),
+        None => String::new(),
     }
 }

@@ -38,7 +38,7 @@ fn converse(line: &str, terminal: bool, answers: &'static [&'static str]) -> Out
         asked
     });
     let words = ["section3", "--socket", socket.to_str().unwrap()];
-    let args = Args::try_parse_from(words.into_iter().chain(line.split_whitespace())).unwrap();
+    let args = Args::read(words.into_iter().chain(line.split_whitespace()).map(OsString::from)).unwrap();
     let (mut out, stdout, stderr) = sheets(terminal);
     let code = match carry_out(args, &mut out) {
         Ok(Next::Exit(code)) => code,

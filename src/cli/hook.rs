@@ -47,18 +47,6 @@ pub enum Hook {
     Types(Types),
 }
 
-impl Hook {
-    /// Whether a supervisor is asked.
-    #[must_use]
-    pub const fn needs_supervisor(&self) -> bool {
-        match self {
-            Self::List(_) | Self::Enable(_) | Self::Disable(_) => true,
-            #[cfg(feature = "hooks")]
-            Self::Test(_) | Self::Types(_) => false,
-        }
-    }
-}
-
 #[derive(Group, Debug)]
 pub struct List {
     /// Print one JSON document

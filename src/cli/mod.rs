@@ -10,8 +10,6 @@ mod verb;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
 use crate::daemon::DaemonArgs;
 use crate::value::paths::Surroundings;
 use crate::wire::Fault;
@@ -23,7 +21,7 @@ use verb::Context;
 /// supervisor itself and returns its exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(DaemonArgs) -> u8) -> ExitCode {
     let mut out = Out::of_process();
-    let result = match Args::try_parse_from(words) {
+    let result = match Args::read(words) {
         Err(unread) => {
             let text = unread.render().to_string();
             if unread.use_stderr() {
@@ -60,7 +58,7 @@ enum Next {
 
 fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
     args.check()?;
-    let Args { config, socket, log_dir, verb } = args;
+    let Args { config, socket, log_dir, verb, path: _ } = args;
     let Some(verb) = verb else { return Ok(Next::Supervise(DaemonArgs { config, socket, log_dir })) };
     let around = Surroundings { uid: nix::unistd::geteuid().as_raw(), env: &|name| std::env::var_os(name) };
     let context = Context { places: around.socket(socket), out };
@@ -79,9 +77,12 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
         Verb::Emit(asked) => verb::hook::emit(context, &asked)?,
         Verb::X(asked) => verb::hook::call_plugin(context, asked)?,
         #[cfg(feature = "hooks")]
-        Verb::Plugin(asked) => verb::plugin::run(context, &around.config(config), &asked)?,
-        Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.file.or(asked.config).or(config)), asked.json)?,
-        Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.file.or(asked.config).or(config)))?,
+        Verb::Plugin(asked) => {
+            let named = config.is_some();
+            verb::plugin::run(context, &around.config(config), named, &asked)?
+        }
+        Verb::Check(asked) => verb::check::run(context.out, &around.config(asked.place.or(config)), asked.json)?,
+        Verb::Init(asked) => verb::init::run(context.out, &around.config(asked.or(config)))?,
         Verb::Demo => return Ok(Next::Demo(verb::demo::Demo::new(context.out)?)),
         Verb::Itself(asked) => match asked.verb {
             SelfVerb::Version { json } => verb::itself::version::run(context.out, json)?,
@@ -91,8 +92,8 @@ fn carry_out(args: Args, out: &mut Out) -> Result<Next, Halt> {
             #[cfg(feature = "update")]
             SelfVerb::Rollback => verb::itself::rollback::run(context)?,
         },
-        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::command())?,
-        Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::command())?,
+        Verb::Completions(asked) => verb::completions::run(context.out, asked.shell, Args::words())?,
+        Verb::Man(asked) => verb::manual::page(context.out, asked.verb.as_deref(), Args::words())?,
     };
     Ok(Next::Exit(code))
 }

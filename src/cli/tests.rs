@@ -4,12 +4,12 @@ use super::*;
 use crate::wire::FaultCode;
 
 fn parse(line: &str) -> Result<Args, clap::Error> {
-    Args::try_parse_from(std::iter::once("section3").chain(line.split_whitespace()))
+    Args::read(std::iter::once("section3").chain(line.split_whitespace()).map(OsString::from))
 }
 
 #[test]
 fn the_arguments_hold_together() {
-    Args::command().debug_assert();
+    Args::words().debug_assert();
 }
 
 #[test]
@@ -36,6 +36,13 @@ fn command_lines_that_are_understood() {
         "check",
         "check ./x.yml --json",
         "--config x.yml check",
+        "check --config x.yml",
+        "init --config x.yml",
+        #[cfg(feature = "hooks")]
+        "plugin new mine --config x.yml",
+        "x mine deploy --config c.yml --log-dir /l",
+        "hook list --socket /s",
+        "self reexec --socket /s",
         "init",
         "demo",
         #[cfg(feature = "hooks")]
@@ -84,7 +91,12 @@ fn a_flag_without_effect_is_refused() {
     for (line, flag) in [
         ("--config c.yml status", "--config"),
         ("--log-dir /l status", "--log-dir"),
-        ("--config c.yml check d.yml", "--config"),
+        ("status --config c.yml", "--config"),
+        ("reload --config c.yml", "--config"),
+        ("hook list --config c.yml", "--config"),
+        ("check --log-dir /l", "--log-dir"),
+        ("plugin list --socket /s", "--socket"),
+        ("hook types --socket /s", "--socket"),
         ("check --socket /s", "--socket"),
         ("demo --socket /s", "--socket"),
         ("man --socket /s", "--socket"),
@@ -92,6 +104,63 @@ fn a_flag_without_effect_is_refused() {
     ] {
         let fault = parse(line).unwrap().check().expect_err(line);
         assert_eq!((fault.code, fault.message), (FaultCode::Usage, format!("`{flag}` has no effect on this command")));
+    }
+}
+
+#[test]
+fn one_config_is_named_once() {
+    for line in ["check --config c.yml d.yml", "--config c.yml check d.yml", "init --config c.yml d.yml"] {
+        let fault = parse(line).unwrap().check().expect_err(line);
+        assert_eq!((fault.code, fault.message.contains("FILE and `--config`")), (FaultCode::Usage, true), "{line}: {fault}");
+    }
+}
+
+/// What a help lists is what the command takes.
+#[test]
+fn help_lists_the_paths_that_have_an_effect() {
+    fn walk(command: &mut clap::Command, words: &str, seen: &mut usize) {
+        for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            let words = format!("{words}{} ", inner.get_name());
+            let help = inner.render_long_help().to_string();
+            for flag in ["--config", "--socket", "--log-dir"] {
+                if inner.has_subcommands() {
+                    continue;
+                }
+                if words == "x " && flag != "--socket" {
+                    continue;
+                }
+                let effect = parse(&format!("{words}{} {flag} /x", needed(inner))).unwrap().check();
+                assert_eq!(help.contains(&format!("{flag} <")), effect.is_ok(), "{words}{flag}: {effect:?}\n{help}");
+                *seen += 1;
+            }
+            walk(inner, &words, seen);
+        }
+    }
+    /// The arguments without which it is not understood.
+    fn needed(command: &clap::Command) -> &'static str {
+        match command.get_name() {
+            "start" | "stop" | "restart" => "web",
+            "wait" => "web --for running",
+            "signal" => "web HUP",
+            "test" => "x.lua --event crash",
+            "completions" => "bash",
+            _ if command.get_positionals().any(clap::Arg::is_required_set) => "web",
+            _ => "",
+        }
+    }
+    let mut seen = 0;
+    let mut words = Args::words();
+    words.build();
+    walk(&mut words, "", &mut seen);
+    assert!(seen > 60, "{seen}");
+}
+
+/// It cannot be one: nothing that a command takes begins with a dash.
+#[test]
+fn a_flag_of_another_command_is_not_said_to_be_a_value() {
+    for line in ["stop web --json", "status -f", "tail web --timeout 3s", "x --jsno"] {
+        let error = parse(line).unwrap_err().to_string();
+        assert!(error.contains("unexpected argument") && !error.contains("as a value"), "{line}: {error}");
     }
 }
 
@@ -105,7 +174,7 @@ fn a_slip_gets_the_nearest_word() {
 
 #[test]
 fn every_help_names_an_example_and_the_exit_codes() {
-    for verb in Args::command().get_subcommands_mut() {
+    for verb in Args::words().get_subcommands_mut() {
         let help = verb.render_long_help().to_string();
         assert!(help.contains("Example:\n  section3 "), "{help}");
         assert!(help.contains("Exit codes: 0 done"), "{help}");

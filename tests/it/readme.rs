@@ -220,9 +220,10 @@ fn its_commands_are_the_commands() {
         // `help` has no help of its own.
         for verb in verbs(row).into_iter().filter(|verb| *verb != "help") {
             let help = home.cli(&[verb, "--help"]).exits(0).out;
+            // The paths have a table of their own.
             for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
                 let flags: Vec<_> = line.split([' ', ',', '=']).filter(|word| word.starts_with('-')).collect();
-                let known = flags.iter().any(|flag| ["--help", "--socket"].contains(flag) || row.concat().contains(*flag));
+                let known = flags.iter().any(|flag| ["--help", "--socket", "--config"].contains(flag) || row.concat().contains(*flag));
                 assert!(known, "`{verb}` has {flags:?}, and the page not");
             }
         }

@@ -73,7 +73,7 @@ fn walk(command: &Command, path: &str, places: &mut Vec<Place>) {
         words.push(Word { text, help, is_flag: false, takes_value: false });
     }
     let mut takes_names = false;
-    for arg in command.get_arguments() {
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
         words.extend(arg.get_short().map(|short| flag(arg, format!("-{short}"))));
         words.extend(arg.get_long().map(|long| flag(arg, format!("--{long}"))));
         takes_names |= arg.is_positional() && arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "NAME"));

@@ -55,7 +55,7 @@ fn roff(name: &str, command: &mut Command) -> String {
         let _ = if line.is_empty() { writeln!(page, ".PP") } else { writeln!(page, "{}", escaped(line)) };
     }
     page += ".SH OPTIONS\n";
-    for arg in command.get_arguments() {
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
         let _ = writeln!(page, ".TP\n{}\n{}", escaped(&heading(arg)), escaped(&styled(arg.get_help())));
     }
     if command.has_subcommands() {

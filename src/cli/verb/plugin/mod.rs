@@ -74,26 +74,17 @@ pub enum Plugin {
     },
 }
 
-impl Plugin {
-    /// Whether it talks to a supervisor.
-    pub const fn takes_socket(&self) -> bool {
-        match self {
-            Self::List { .. } | Self::Show { .. } | Self::Check { .. } | Self::New { .. } | Self::Eject { .. } => false,
-        }
-    }
-}
-
-/// Does one of them; `config` is the supervisor's.
+/// Does one of them; `config` is the supervisor's, `named` where the command line says so.
 ///
 /// # Errors
 ///
 /// Why it was not done.
-pub fn run(context: Context<'_>, config: &Path, asked: &Plugin) -> Result<u8, Halt> {
+pub fn run(context: Context<'_>, config: &Path, named: bool, asked: &Plugin) -> Result<u8, Halt> {
     match asked {
         Plugin::List { json } => list::run(context, config, *json),
         Plugin::Show { name, json } => show::run(context.out, config, name, *json),
         Plugin::Check { plugin } => check::run(context.out, config, plugin),
-        Plugin::New { name, dir } => write::new(context.out, config, name, dir.as_deref()),
+        Plugin::New { name, dir } => write::new(context.out, (config, named), name, dir.as_deref()),
         Plugin::Eject { name, dir } => write::eject(context.out, config, name, dir.as_deref()),
     }
 }

@@ -19,12 +19,12 @@ const SKELETON: [(&str, &str); 3] = [
     ("README.md", include_str!("skeleton/README.md")),
 ];
 
-/// Writes the skeleton of a plugin.
+/// Writes the skeleton of a plugin; with the config comes whether the command line named it, and so will have to again.
 ///
 /// # Errors
 ///
 /// That it cannot be called so, is there already, or cannot be written.
-pub fn new(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
+pub fn new(out: &mut Out, (config, named): (&Path, bool), name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
     let files: Vec<(&str, String)> = SKELETON.iter().map(|(file, text)| (*file, text.replace("NAME", name))).collect();
     let shown = escape::message(name);
     // The manifest's own reader knows what a name is.
@@ -39,7 +39,14 @@ pub fn new(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Resu
             .into());
     }
     write(out, config, name, dir, files.iter().map(|(file, text)| (*file, text.as_str())))?;
-    out.write(format!("its README.md says how to use it; `section3 plugin check {name}` checks it\n").as_bytes())?;
+    let plugin = match dir {
+        // Elsewhere it is found by its folder only.
+        Some(dir) => dir.join(name).display().to_string(),
+        None if named => format!("{name} --config {}", config.display()),
+        None => name.to_owned(),
+    };
+    let plugin = escape::one_line(&plugin);
+    out.write(format!("its README.md says how to use it; `section3 plugin check {plugin}` checks it\n").as_bytes())?;
     Ok(exit::DONE)
 }
 
@@ -111,20 +118,36 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("section3.yml");
         let (mut out, stdout, _) = sheets(false);
-        assert_eq!(new(&mut out, &config, "mine", None).ok(), Some(exit::DONE));
+        assert_eq!(new(&mut out, (&config, false), "mine", None).ok(), Some(exit::DONE));
         assert!(stdout.text().starts_with(&format!("wrote {}/plugins/mine\n", home.path().display())));
         let readme = fs::read_to_string(home.path().join("plugins/mine/README.md")).unwrap();
         let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
         let spec = crate::config::parse(yaml, &config.display().to_string(), &|_| None).unwrap();
         assert_eq!((spec.scripts.plugins[0].name.as_str(), spec.scripts.withheld.len()), ("mine", 0));
 
-        let again = new(&mut out, &config, "mine", None);
+        let again = new(&mut out, (&config, false), "mine", None);
         assert!(matches!(again, Err(Halt::Fault(fault)) if fault.message.contains("file exists")));
         for (name, word) in [("a.b", "name"), ("../x", "name"), ("webhook", "in the binary")] {
             assert!(
-                matches!(new(&mut out, &config, name, None), Err(Halt::Fault(fault)) if fault.message.contains(word)),
+                matches!(new(&mut out, (&config, false), name, None), Err(Halt::Fault(fault)) if fault.message.contains(word)),
                 "{name}"
             );
+        }
+    }
+
+    /// What it says to do next can be copied.
+    #[test]
+    fn the_check_that_it_names_finds_it() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, config) = (home.path().join("x"), home.path().join("section3.yml"));
+        for (named, dir, check) in [
+            (false, None, "a".to_owned()),
+            (true, None, format!("b --config {}", config.display())),
+            (true, Some(dir.as_path()), format!("{}/c", dir.display())),
+        ] {
+            let (mut out, stdout, _) = sheets(false);
+            assert_eq!(new(&mut out, (&config, named), &check[..1].replace('/', "c"), dir).ok(), Some(exit::DONE));
+            assert!(stdout.text().contains(&format!("`section3 plugin check {check}` checks it")), "{}", stdout.text());
         }
     }
 

@@ -38,11 +38,10 @@ fn converse(line: &str, terminal: bool, answers: &'static [&'static str]) -> Out
         asked
     });
     let words = ["section3", "--socket", socket.to_str().unwrap()];
-    let args = Args::read(words.into_iter().chain(line.split_whitespace()).map(OsString::from)).unwrap();
+    let asked = Asked::read(words.into_iter().chain(line.split_whitespace()).map(OsString::from)).ok().unwrap();
     let (mut out, stdout, stderr) = sheets(terminal);
-    let code = match carry_out(args, &mut out) {
-        Ok(Next::Exit(code)) => code,
-        Ok(Next::Supervise(_) | Next::Demo(_)) => panic!("{line} is no client"),
+    let code = match carry_out(asked, &mut out, |_| panic!("it is no client")) {
+        Ok(code) => code,
         Err(Halt::Fault(fault)) => {
             out.complain(&told(&fault));
             fault.code.exit_code()

@@ -3,13 +3,21 @@ use clap::error::ErrorKind;
 use super::*;
 use crate::wire::FaultCode;
 
-fn parse(line: &str) -> Result<Args, clap::Error> {
-    Args::read(std::iter::once("section3").chain(line.split_whitespace()).map(OsString::from))
+fn parse(line: &str) -> Result<Asked, clap::Error> {
+    Asked::read(std::iter::once("section3").chain(line.split_whitespace()).map(OsString::from))
+}
+
+fn misread(line: &str) -> String {
+    parse(line).err().unwrap_or_else(|| panic!("{line} was understood")).to_string()
+}
+
+fn never(_: DaemonArgs) -> u8 {
+    panic!("it is no client")
 }
 
 #[test]
 fn the_arguments_hold_together() {
-    Args::words().debug_assert();
+    words::command().debug_assert();
 }
 
 #[test]
@@ -54,8 +62,8 @@ fn command_lines_that_are_understood() {
         "man status",
         "self version --json",
     ] {
-        let args = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert_eq!(args.check(), Ok(()), "{line}");
+        let mut asked = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(asked.check(), Ok(()), "{line}");
     }
 }
 
@@ -102,7 +110,7 @@ fn a_flag_without_effect_is_refused() {
         ("man --socket /s", "--socket"),
         ("self version --socket /s", "--socket"),
     ] {
-        let fault = parse(line).unwrap().check().expect_err(line);
+        let fault = parse(line).ok().unwrap().check().expect_err(line);
         assert_eq!((fault.code, fault.message), (FaultCode::Usage, format!("`{flag}` has no effect on this command")));
     }
 }
@@ -110,7 +118,7 @@ fn a_flag_without_effect_is_refused() {
 #[test]
 fn one_config_is_named_once() {
     for line in ["check --config c.yml d.yml", "--config c.yml check d.yml", "init --config c.yml d.yml"] {
-        let fault = parse(line).unwrap().check().expect_err(line);
+        let fault = refused(line);
         assert_eq!((fault.code, fault.message.contains("FILE and `--config`")), (FaultCode::Usage, true), "{line}: {fault}");
     }
 }
@@ -129,7 +137,7 @@ fn help_lists_the_paths_that_have_an_effect() {
                 if words == "x " && flag != "--socket" {
                     continue;
                 }
-                let effect = parse(&format!("{words}{} {flag} /x", needed(inner))).unwrap().check();
+                let effect = parse(&format!("{words}{} {flag} /x", needed(inner))).ok().unwrap().check();
                 assert_eq!(help.contains(&format!("{flag} <")), effect.is_ok(), "{words}{flag}: {effect:?}\n{help}");
                 *seen += 1;
             }
@@ -149,7 +157,7 @@ fn help_lists_the_paths_that_have_an_effect() {
         }
     }
     let mut seen = 0;
-    let mut words = Args::words();
+    let mut words = words::command();
     words.build();
     walk(&mut words, "", &mut seen);
     assert!(seen > 60, "{seen}");
@@ -159,22 +167,24 @@ fn help_lists_the_paths_that_have_an_effect() {
 #[test]
 fn a_flag_of_another_command_is_not_said_to_be_a_value() {
     for line in ["stop web --json", "status -f", "tail web --timeout 3s", "x --jsno"] {
-        let error = parse(line).unwrap_err().to_string();
+        let error = misread(line);
         assert!(error.contains("unexpected argument") && !error.contains("as a value"), "{line}: {error}");
     }
 }
 
 #[test]
 fn a_slip_gets_the_nearest_word() {
-    let error = parse("stauts").unwrap_err().to_string();
+    let error = misread("stauts");
     assert!(error.contains("'status'"), "{error}");
-    let error = parse("status --jsno").unwrap_err().to_string();
+    let error = misread("status --jsno");
     assert!(error.contains("'--json'"), "{error}");
 }
 
 #[test]
 fn every_help_names_an_example_and_the_exit_codes() {
-    for verb in Args::words().get_subcommands_mut() {
+    let mut words = words::command();
+    words.build();
+    for verb in words.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
         let help = verb.render_long_help().to_string();
         assert!(help.contains("Example:\n  section3 "), "{help}");
         assert!(help.contains("Exit codes: 0 done"), "{help}");
@@ -184,7 +194,7 @@ fn every_help_names_an_example_and_the_exit_codes() {
 /// The exit code and standard error of a command that gets no further than itself.
 fn refused(line: &str) -> Fault {
     let (mut out, stdout, _) = out::testing::sheets(false);
-    let result = carry_out(parse(line).unwrap(), &mut out);
+    let result = carry_out(parse(line).unwrap_or_else(|error| panic!("{line}: {error}")), &mut out, never);
     assert_eq!(stdout.text(), "");
     match result {
         Err(Halt::Fault(fault)) => fault,
@@ -218,7 +228,8 @@ fn generated_pages_are_there() {
         ("man status", ".TH section3-status"),
     ] {
         let (mut out, stdout, _) = out::testing::sheets(false);
-        assert!(matches!(carry_out(parse(line).unwrap(), &mut out), Ok(Next::Exit(exit::DONE))));
+        let asked = parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(matches!(carry_out(asked, &mut out, never), Ok(exit::DONE)));
         assert!(stdout.text().contains(part), "{line}");
     }
 }

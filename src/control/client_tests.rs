@@ -126,9 +126,9 @@ fn a_stream_is_read_to_its_end() {
     let request = Request::Events { lines: 2, follow: false };
     let places = script.places();
     let mut call = Call::send(&places, &request, None).unwrap();
-    assert!(matches!(call.receive(), Ok(Reply::Item(item)) if item.get() == "1"));
-    assert!(matches!(call.receive(), Ok(Reply::Item(item)) if item.get() == "2"));
-    assert!(matches!(call.receive(), Ok(Reply::Done(None))));
+    assert!(matches!(call.receive::<Raw>(), Ok(Reply::Item(item)) if item.get() == "1"));
+    assert!(matches!(call.receive::<Raw>(), Ok(Reply::Item(item)) if item.get() == "2"));
+    assert!(matches!(call.receive::<Raw>(), Ok(Reply::Done(None))));
 }
 
 /// G43: every reason has words of its own.

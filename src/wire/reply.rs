@@ -66,18 +66,18 @@ fn frame<T: Serialize>(frame: &T) -> String {
     }
 }
 
-/// One frame as a client reads it.
+/// One frame as a client reads it, with the data of an answer as `D`.
 #[derive(Debug)]
-pub enum Reply {
+pub enum Reply<D = Raw> {
     /// The answer, or the good end of a stream.
-    Done(Option<Raw>),
+    Done(Option<D>),
     /// A piece of a stream.
     Item(Raw),
     /// A refusal or failure.
     Fault(Fault),
 }
 
-impl Reply {
+impl<D: DeserializeOwned> Reply<D> {
     /// Reads one line, with or without its line end. Keys that a newer supervisor adds are skipped.
     ///
     /// # Errors
@@ -85,31 +85,40 @@ impl Reply {
     /// A fault of code `internal` where the line is no frame of this version.
     pub fn decode(line: &[u8]) -> Result<Self, Fault> {
         #[derive(Deserialize)]
-        struct Frame {
+        struct Frame<D> {
             v: u64,
             ok: Option<bool>,
-            data: Option<Raw>,
+            data: Option<D>,
             item: Option<Raw>,
             error: Option<Fault>,
         }
-        let frame: Frame = json::from_slice(line).map_err(|error| unreadable(&error.to_string()))?;
-        match frame {
-            Frame { v, .. } if v != VERSION => Err(Fault::new(
-                FaultCode::Internal,
-                format!("the supervisor answers in version {v} of the protocol, this client speaks version {VERSION}"),
-            )),
-            Frame { ok: Some(true), data, .. } => Ok(Self::Done(data)),
-            // The other end's words are no more trusted than a log line.
-            Frame { ok: Some(false), error: Some(error), .. } => {
-                let safe = Fault::new(error.code, error.message);
-                Ok(Self::Fault(match error.hint {
-                    Some(hint) => safe.with_hint(hint),
-                    None => safe,
-                }))
-            }
-            Frame { item: Some(item), .. } => Ok(Self::Item(item)),
-            _ => Err(unreadable("it has neither `ok` nor `item`")),
+        let Frame { v, ok, data, item, error } = json::from_slice(line).map_err(|error| unreadable(&error.to_string()))?;
+        Ok(match judged(v, ok, item, error)? {
+            Reply::Done(_) => Self::Done(data),
+            Reply::Item(item) => Self::Item(item),
+            Reply::Fault(fault) => Self::Fault(fault),
+        })
+    }
+}
+
+/// What of a frame is the same whatever its data is.
+fn judged(v: u64, ok: Option<bool>, item: Option<Raw>, error: Option<Fault>) -> Result<Reply<()>, Fault> {
+    match (ok, item, error) {
+        _ if v != VERSION => Err(Fault::new(
+            FaultCode::Internal,
+            format!("the supervisor answers in version {v} of the protocol, this client speaks version {VERSION}"),
+        )),
+        (Some(true), ..) => Ok(Reply::Done(None)),
+        // The other end's words are no more trusted than a log line.
+        (Some(false), _, Some(error)) => {
+            let safe = Fault::new(error.code, error.message);
+            Ok(Reply::Fault(match error.hint {
+                Some(hint) => safe.with_hint(hint),
+                None => safe,
+            }))
         }
+        (_, Some(item), _) => Ok(Reply::Item(item)),
+        _ => Err(unreadable("it has neither `ok` nor `item`")),
     }
 }
 
@@ -148,25 +157,25 @@ mod tests {
         let Ok(Reply::Done(Some(raw))) = Reply::decode(data(&vec!["x"]).as_bytes()) else { panic!("no data") };
         assert_eq!(read::<Vec<String>>(&raw).unwrap(), ["x"]);
         assert!(read::<u32>(&raw).is_err());
-        let Ok(Reply::Item(raw)) = Reply::decode(item(&7).as_bytes()) else { panic!("no item") };
+        let Ok(Reply::Item(raw)) = Reply::<Raw>::decode(item(&7).as_bytes()) else { panic!("no item") };
         assert_eq!(read::<u32>(&raw).unwrap(), 7);
-        assert!(matches!(Reply::decode(end().as_bytes()), Ok(Reply::Done(None))));
+        assert!(matches!(Reply::<Raw>::decode(end().as_bytes()), Ok(Reply::Done(None))));
         let refusal = Fault::new(FaultCode::Busy, "a reload is under way");
-        assert!(matches!(Reply::decode(fault(&refusal).as_bytes()), Ok(Reply::Fault(f)) if f == refusal));
+        assert!(matches!(Reply::<Raw>::decode(fault(&refusal).as_bytes()), Ok(Reply::Fault(f)) if f == refusal));
     }
 
     #[test]
     fn frames_that_are_none() {
         for line in ["", "x", "{}", "[]", r#"{"v":1}"#, r#"{"v":2,"ok":true}"#, r#"{"v":1,"ok":false}"#] {
-            assert!(Reply::decode(line.as_bytes()).is_err(), "{line}");
+            assert!(Reply::<Raw>::decode(line.as_bytes()).is_err(), "{line}");
         }
         // A newer supervisor may say more.
-        assert!(matches!(Reply::decode(br#"{"v":1,"ok":true,"took_ms":3}"#), Ok(Reply::Done(None))));
+        assert!(matches!(Reply::<Raw>::decode(br#"{"v":1,"ok":true,"took_ms":3}"#), Ok(Reply::Done(None))));
     }
 
     #[test]
     fn the_other_end_cannot_move_the_cursor() {
         let line = br#"{"v":1,"ok":false,"error":{"code":"failed","message":"\u001b[2Jx"}}"#;
-        assert!(matches!(Reply::decode(line), Ok(Reply::Fault(f)) if f.message == r"\x1b[2Jx"));
+        assert!(matches!(Reply::<Raw>::decode(line), Ok(Reply::Fault(f)) if f.message == r"\x1b[2Jx"));
     }
 }

@@ -4,15 +4,17 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, Command, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 
+use super::Context;
 use crate::cli::exit;
-use crate::cli::out::{Halt, Out};
+use crate::cli::out::Halt;
+use crate::cli::words::{self, Help, Takes, Verb};
 
 /// Whose completions can be written.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "their names say it; help would list them one a line")]
-pub enum Shell {
+enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -21,22 +23,34 @@ pub enum Shell {
 /// What names services, one a line; nothing where no supervisor runs.
 const NAMES: &str = "section3 status 2>/dev/null | cut -d ' ' -f 1";
 
-/// Prints the completions of a shell.
-///
-/// # Errors
-///
-/// Why they cannot be written.
-pub fn run(out: &mut Out, shell: Shell, mut command: Command) -> Result<u8, Halt> {
-    command.build();
-    let mut places = Vec::new();
-    walk(&command, "section3", &mut places);
-    let text = match shell {
-        Shell::Bash => bash(&places),
-        Shell::Zsh => zsh(&places),
-        Shell::Fish => fish(&places),
+#[derive(Args)]
+pub struct Completions {
+    /// Shell
+    shell: Shell,
+}
+
+impl Verb for Completions {
+    const HELP: Help = Help {
+        name: "completions",
+        about: "Print the completions of a shell",
+        more: "",
+        example: "section3 completions bash > /etc/bash_completion.d/section3",
     };
-    out.write(text.as_bytes())?;
-    Ok(exit::DONE)
+    const TAKES: Takes = Takes::NOTHING;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let mut command = words::command();
+        command.build();
+        let mut places = Vec::new();
+        walk(&command, "section3", &mut places);
+        let text = match self.shell {
+            Shell::Bash => bash(&places),
+            Shell::Zsh => zsh(&places),
+            Shell::Fish => fish(&places),
+        };
+        context.out.write(text.as_bytes())?;
+        Ok(exit::DONE)
+    }
 }
 
 /// What can follow a command.

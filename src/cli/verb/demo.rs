@@ -2,14 +2,36 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
+
+use super::Context;
 use crate::cli::out::{Halt, Out};
+use crate::cli::words::{Help, Takes, Verb};
 use crate::daemon::DaemonArgs;
 use crate::wire::{Fault, FaultCode};
 
 const CONFIG: &str = include_str!("demo.yml");
 
+#[derive(Args)]
+pub struct Show {}
+
+impl Verb for Show {
+    const HELP: Help = Help {
+        name: "demo",
+        about: "Run a supervisor on small example services",
+        more: "\
+In the foreground, in a folder of its own that is removed at the end. Says how to talk to it. Ctrl-C ends it.",
+        example: "section3 demo",
+    };
+    const TAKES: Takes = Takes::NOTHING;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        Ok(Demo::new(context.out)?.run(context.supervise))
+    }
+}
+
 /// A folder of its own with a config in it; removed, with everything in it, when this goes out of scope.
-pub struct Demo {
+struct Demo {
     dir: PathBuf,
 }
 
@@ -19,7 +41,7 @@ impl Demo {
     /// # Errors
     ///
     /// Why the folder cannot be made.
-    pub fn new(out: &mut Out) -> Result<Self, Halt> {
+    fn new(out: &mut Out) -> Result<Self, Halt> {
         let template = std::env::temp_dir().join("section3-demo-XXXXXX");
         // mkdtemp(3): a fresh folder of mode 0700, whatever others have put into /tmp.
         let dir = nix::unistd::mkdtemp(&template).map_err(|errno| {
@@ -34,7 +56,7 @@ impl Demo {
     }
 
     /// Runs the supervisor until it ends; its exit code. The folder is gone afterwards.
-    pub fn run(self, supervise: fn(DaemonArgs) -> u8) -> u8 {
+    fn run(self, supervise: fn(DaemonArgs) -> u8) -> u8 {
         supervise(DaemonArgs { config: Some(self.config()), socket: Some(self.socket()), log_dir: Some(self.dir.join("log")) })
     }
 

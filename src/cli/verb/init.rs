@@ -2,19 +2,45 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
+
+use super::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
+use crate::cli::words::{Help, Takes, Verb};
 use crate::config::starter::STARTER;
 use crate::wire::{Fault, FaultCode};
+
+#[derive(Args)]
+pub struct Init {
+    /// Config; the supervisor's without one
+    file: Option<PathBuf>,
+}
+
+impl Verb for Init {
+    const HELP: Help = Help {
+        name: "init",
+        about: "Write a commented starter config where there is none",
+        more: "\
+Never overwrites: exit 1 if the file exists.",
+        example: "section3 init ./section3.yml",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let config = context.config_or(self.file)?;
+        write(context.out, &config)
+    }
+}
 
 /// Writes the starter config where there is none.
 ///
 /// # Errors
 ///
 /// That something is there already, or why it cannot be written.
-pub fn run(out: &mut Out, path: &Path) -> Result<u8, Halt> {
+fn write(out: &mut Out, path: &Path) -> Result<u8, Halt> {
     let shown = path.display();
     // O_EXCL: neither a file nor a link that is there is touched, whoever made it meanwhile.
     let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
@@ -49,20 +75,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("section3.yml");
         let (mut out, stdout, _) = sheets(false);
-        assert_eq!(run(&mut out, &path).ok(), Some(exit::DONE));
+        assert_eq!(write(&mut out, &path).ok(), Some(exit::DONE));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), STARTER);
         assert!(stdout.text().starts_with("wrote "));
 
         std::fs::write(&path, "mine").unwrap();
-        assert!(matches!(run(&mut out, &path), Err(Halt::Fault(fault)) if fault.message.ends_with("nothing was written")));
+        assert!(matches!(write(&mut out, &path), Err(Halt::Fault(fault)) if fault.message.ends_with("nothing was written")));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 
         let link = dir.path().join("link.yml");
         std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
-        assert!(run(&mut out, &link).is_err());
+        assert!(write(&mut out, &link).is_err());
         assert!(!dir.path().join("elsewhere").exists());
 
         let lost = dir.path().join("no/section3.yml");
-        assert!(matches!(run(&mut out, &lost), Err(Halt::Fault(fault)) if fault.message.ends_with("does not exist")));
+        assert!(matches!(write(&mut out, &lost), Err(Halt::Fault(fault)) if fault.message.ends_with("does not exist")));
     }
 }

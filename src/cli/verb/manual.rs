@@ -2,39 +2,54 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, Command};
+use clap::{Arg, Args, Command};
 
+use super::Context;
 use crate::cli::exit;
-use crate::cli::out::{Halt, Out};
+use crate::cli::out::Halt;
+use crate::cli::words::{self, Help, Takes, Verb};
 use crate::value::nearest::nearest;
 use crate::wire::{Fault, FaultCode};
 
-/// Prints a manual page in roff, of the whole program or of one command.
-///
-/// # Errors
-///
-/// That there is no such command, or why the page cannot be written.
-pub fn page(out: &mut Out, verb: Option<&str>, mut command: Command) -> Result<u8, Halt> {
-    command.build();
-    let (name, command) = match verb {
-        None => ("section3".to_owned(), &mut command),
-        Some(verb) => {
-            let known: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
-            match command.find_subcommand_mut(verb) {
-                Some(found) => (format!("section3-{verb}"), found),
-                None => {
-                    let fault = Fault::new(FaultCode::Usage, format!("no such command: `{verb}`"));
-                    return Err(match nearest(verb, known.iter().map(String::as_str)) {
-                        Some(near) => fault.with_hint(format!("did you mean `{near}`?")),
-                        None => fault.with_hint("`section3 --help` lists the commands"),
+#[derive(Args)]
+pub struct Man {
+    /// Command
+    #[arg(value_name = "COMMAND")]
+    verb: Option<String>,
+}
+
+impl Verb for Man {
+    const HELP: Help = Help {
+        name: "man",
+        about: "Print the manual page, of section3 or of one command",
+        more: "",
+        example: "section3 man > /usr/share/man/man1/section3.1",
+    };
+    const TAKES: Takes = Takes::NOTHING;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let mut command = words::command();
+        command.build();
+        let (name, command) = match self.verb.as_deref() {
+            None => ("section3".to_owned(), &mut command),
+            Some(verb) => {
+                let known: Vec<String> = command.get_subcommands().map(|inner| inner.get_name().to_owned()).collect();
+                match command.find_subcommand_mut(verb) {
+                    Some(found) => (format!("section3-{verb}"), found),
+                    None => {
+                        let fault = Fault::new(FaultCode::Usage, format!("no such command: `{verb}`"));
+                        return Err(match nearest(verb, known.iter().map(String::as_str)) {
+                            Some(near) => fault.with_hint(format!("did you mean `{near}`?")),
+                            None => fault.with_hint("`section3 --help` lists the commands"),
+                        }
+                        .into());
                     }
-                    .into());
                 }
             }
-        }
-    };
-    out.write(roff(&name, command).as_bytes())?;
-    Ok(exit::DONE)
+        };
+        context.out.write(roff(&name, command).as_bytes())?;
+        Ok(exit::DONE)
+    }
 }
 
 /// The page of one command, in the macros of man(7).

@@ -1,33 +1,39 @@
-//! One file a command: arguments in, a request out, its answer printed.
+//! One file a command: its words and its help, what it asks, how the answer is printed.
 
-pub mod check;
-pub mod completions;
-pub mod demo;
-pub mod events;
-pub mod hook;
-pub mod init;
-pub mod itself;
-pub mod manual;
-pub mod order;
+mod check;
+mod completions;
+mod demo;
+mod events;
+mod hook;
+mod init;
+mod itself;
+mod manual;
+mod order;
 #[cfg(feature = "hooks")]
-pub mod plugin;
+mod plugin;
 #[cfg(feature = "hooks")]
-pub mod rehearsal;
-pub mod reload;
-pub mod rotate;
-pub mod signal;
-pub mod status;
-pub mod tail;
-pub mod wait;
+mod rehearsal;
+mod reload;
+mod rotate;
+mod signal;
+mod status;
+mod tail;
+mod wait;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
+use super::exit;
 use super::out::{Halt, Out};
-use crate::control::client::{Call, PATIENCE, call_for};
+use super::words::Entry;
+use crate::control::client::{Call, PATIENCE, call, call_for_much};
+use crate::daemon::DaemonArgs;
 use crate::value::ServiceName;
 use crate::value::duration::Human;
 use crate::value::json::Raw;
-use crate::value::paths::Places;
+use crate::value::paths::{Places, Surroundings};
 use crate::wire::{Fault, FaultCode, Reply, Request, State, StatusReport};
 
 /// After a time-out for a look at how things are: whoever set a limit does not wait for a supervisor that is stopped.
@@ -35,18 +41,74 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Services that a time-out names; of more it says how many.
 const MOST_NAMED: usize = 8;
 
-/// What a command that talks to the supervisor needs.
+/// All commands, as help lists them.
+pub const TABLE: &[Entry] = &[
+    Entry::verb::<status::Status>(),
+    Entry::verb::<order::Start>(),
+    Entry::verb::<order::Stop>(),
+    Entry::verb::<order::Restart>(),
+    Entry::verb::<reload::Reload>(),
+    Entry::verb::<tail::Tail>(),
+    Entry::verb::<wait::Wait>(),
+    Entry::verb::<events::Events>(),
+    Entry::verb::<signal::Signal>(),
+    Entry::verb::<rotate::Rotate>(),
+    Entry::group::<hook::Hook>(),
+    Entry::verb::<hook::Emit>(),
+    Entry::verb::<hook::X>(),
+    #[cfg(feature = "hooks")]
+    Entry::group::<plugin::Plugin>(),
+    Entry::verb::<check::Check>(),
+    Entry::verb::<init::Init>(),
+    Entry::verb::<demo::Show>(),
+    Entry::group::<itself::Itself>(),
+    Entry::verb::<completions::Completions>(),
+    Entry::verb::<manual::Man>(),
+];
+
+/// What commands work with.
 pub struct Context<'a> {
-    /// Where it may listen.
+    /// Where the supervisor may listen.
     pub places: Places,
+    /// The config that the command line names.
+    pub config: Option<PathBuf>,
+    /// What says where it is without.
+    pub around: Surroundings<'a>,
     /// Where the words go.
     pub out: &'a mut Out,
+    /// The supervisor itself; its exit code.
+    pub supervise: fn(DaemonArgs) -> u8,
 }
 
 /// Pieces of a stream are written together up to about this many bytes: a long log is one write for many lines.
 const PIECE: usize = 32 << 10;
 
 impl Context<'_> {
+    /// The supervisor's config, or the file that the command names instead.
+    fn config_or(&self, file: Option<PathBuf>) -> Result<PathBuf, Fault> {
+        if file.is_some() && self.config.is_some() {
+            return Err(Fault::new(FaultCode::Usage, "FILE and `--config` both name the config; say one of them"));
+        }
+        Ok(self.around.config(file.or_else(|| self.config.clone())))
+    }
+
+    /// Asks and prints the answer: as `text` puts it, or as JSON. That goes on as it came, for a newer supervisor may say more
+    /// than this client knows.
+    fn show<D: DeserializeOwned>(
+        self,
+        request: &Request,
+        patience: Duration,
+        json: bool,
+        text: impl FnOnce(&D) -> String,
+    ) -> Result<u8, Halt> {
+        if json {
+            self.out.document(call(&self.places, request, Some(patience))?.get())?;
+        } else {
+            self.out.write(text(&call_for_much(&self.places, request, Some(patience))?).as_bytes())?;
+        }
+        Ok(exit::DONE)
+    }
+
     /// Asks for a stream and writes each item as `show` puts it; what is there at once is written at once.
     fn stream(
         &mut self,
@@ -61,7 +123,7 @@ impl Context<'_> {
             if follow && !call.has_more() {
                 self.out.wait_for(call.source())?;
             }
-            let reply = call.receive();
+            let reply = call.receive::<Raw>();
             if let Ok(Reply::Item(item)) = &reply {
                 show(item, &mut piece)?;
                 if call.has_more() && piece.len() < PIECE {
@@ -81,7 +143,7 @@ impl Context<'_> {
     /// What a time-out means for an operator: what was waited for, and how things are now.
     fn timed_out(&self, what: &str, names: &[ServiceName], patience: Option<Duration>) -> Fault {
         let names = names.to_vec();
-        let now = call_for::<StatusReport>(&self.places, &Request::Status { names }, Some(LOOK));
+        let now = call_for_much::<StatusReport>(&self.places, &Request::Status { names }, Some(LOOK));
         let states = now.map_or_else(
             |_| String::new(),
             |report| {

@@ -1,33 +1,43 @@
 //! `section3 status`.
 
+use clap::Args;
+
 use super::Context;
-use crate::cli::args::Status;
-use crate::cli::exit;
 use crate::cli::out::Halt;
-use crate::control::client::{PATIENCE, call};
+use crate::cli::words::{Help, Verb};
+use crate::control::client::PATIENCE;
 use crate::value::Version;
 use crate::wire::request::services;
-use crate::wire::{Request, StatusReport, reply, text};
+use crate::wire::{Request, StatusReport, text};
 
-/// Shows how services are.
-///
-/// # Errors
-///
-/// Why not.
-pub fn run(context: Context<'_>, asked: &Status) -> Result<u8, Halt> {
-    let request = Request::Status { names: services(&asked.names)? };
-    let data = call(&context.places, &request, Some(PATIENCE))?;
-    if asked.json {
-        // As it came: a newer supervisor may say more than this client knows.
-        context.out.document(data.get())?;
-    } else {
+#[derive(Args)]
+pub struct Status {
+    /// Services; all without one
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb for Status {
+    const HELP: Help = Help {
+        name: "status",
+        about: "Show how services are, one line each",
+        more: "\
+Shows name, state and what matters in that state; of every service without a name. States: stopped, waiting,
+starting, running, stopping, backoff, exited, failed.",
+        example: "section3 status web --json",
+    };
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let request = Request::Status { names: services(&self.names)? };
         let paint = context.out.paint;
-        let report: StatusReport = reply::read(&data)?;
-        let mut said = text::status(&report, paint);
-        said.extend(newer_on_disk(&report.supervisor.version, env!("CARGO_PKG_VERSION")));
-        context.out.write(said.as_bytes())?;
+        context.show(&request, PATIENCE, self.json, |report: &StatusReport| {
+            let newer = newer_on_disk(&report.supervisor.version, env!("CARGO_PKG_VERSION"));
+            text::status(report, paint) + newer.as_deref().unwrap_or_default()
+        })
     }
-    Ok(exit::DONE)
 }
 
 /// This client is the program on disk: whether that is newer than the supervisor, in a line that names the next command.

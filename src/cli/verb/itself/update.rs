@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::cli::args::Update;
+use clap::Args;
+
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::verb::Context;
+use crate::cli::words::{Help, Verb};
 use crate::control::client::{PATIENCE, call_for};
 use crate::sys::clock::wall;
 use crate::update::decision::named;
@@ -20,57 +22,77 @@ use crate::value::platform::TARGET;
 use crate::wire::event::UpdatePhase;
 use crate::wire::{Fault, FaultCode, Request, UpdateNote, VersionReport};
 
-/// Looks for a newer release, or installs one.
-///
-/// # Errors
-///
-/// Why nothing was changed.
-pub fn run(mut context: Context<'_>, asked: &Update) -> Result<u8, Halt> {
-    let running = running()?;
-    let target = target()?;
-    let to = asked.to.as_deref().map(named).transpose()?;
-    if to == Some(running) {
-        context.out.write(format!("section3 {running} is what is installed; nothing was changed\n").as_bytes())?;
-        return Ok(exit::DONE);
-    }
-    let done = if asked.check { look(&mut context, running, target) } else { install(&mut context, running, target, to) };
-    match done {
-        Ok(Done::UpToDate) => {
-            context.out.write(format!("section3 {running} is up to date\n").as_bytes())?;
-            Ok(exit::DONE)
+#[derive(Args)]
+pub struct Update {
+    /// Only say whether there is a newer release: exit 8 if there is
+    #[arg(long, conflicts_with = "to")]
+    check: bool,
+    /// Install this version, also an older one
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Make the running supervisor go on as the new program, as `section3 self reexec` does
+    #[arg(long, conflicts_with = "check")]
+    live: bool,
+}
+
+impl Verb for Update {
+    const HELP: Help = Help {
+        name: "update",
+        about: "Install the newest release in the place of this program file",
+        more: "\
+Downloads it, verifies its signature, runs it once and exchanges the file in one step; the old one is kept as
+section3.prev. A running supervisor goes on with the old one. Where releases come from and whose keys are
+trusted is built in, or set by root in /etc/section3/release.yml (`url:` and `keys:`).",
+        example: "section3 self update --check",
+    };
+
+    fn run(self, mut context: Context<'_>) -> Result<u8, Halt> {
+        let running = running()?;
+        let target = target()?;
+        let to = self.to.as_deref().map(named).transpose()?;
+        if to == Some(running) {
+            context.out.write(format!("section3 {running} is what is installed; nothing was changed\n").as_bytes())?;
+            return Ok(exit::DONE);
         }
-        Ok(Done::Available(offer)) => {
-            tell(&context, UpdatePhase::Available, running, Some(offer.version), None);
-            let published = offer.published.map(|at| format!(", published {}", humantime::format_rfc3339_seconds(at)));
-            let text = format!(
-                "section3 {} is available{}; {running} is installed; `section3 self update` installs it\n",
-                offer.version,
-                published.unwrap_or_default()
-            );
-            context.out.write(text.as_bytes())?;
-            Ok(exit::UPDATE_AVAILABLE)
-        }
-        Ok(Done::Installed(version, place)) => {
-            let supervisor = tell(&context, UpdatePhase::Applied, running, Some(version), None);
-            let text = format!(
-                "section3 {version} is installed as {}; {running} is kept as {}, `section3 self rollback` exchanges the two\n",
-                place.program().display(),
-                place.previous().display()
-            );
-            context.out.write(text.as_bytes())?;
-            // Also where it gave no answer: an older one does not know the note, and is to be replaced all the more.
-            if asked.live {
-                return super::reexec::run(context);
+        let done = if self.check { look(&mut context, running, target) } else { install(&mut context, running, target, to) };
+        match done {
+            Ok(Done::UpToDate) => {
+                context.out.write(format!("section3 {running} is up to date\n").as_bytes())?;
+                Ok(exit::DONE)
             }
-            say_what_runs(context.out, supervisor.as_ref(), version)?;
-            Ok(exit::DONE)
-        }
-        Err(fault) => {
-            // Whoever watches the events wants to know of a release that is refused, not of a second operator.
-            if !matches!(fault.code, FaultCode::Usage | FaultCode::Busy) {
-                tell(&context, UpdatePhase::Failed, running, to, Some(&fault.message));
+            Ok(Done::Available(offer)) => {
+                tell(&context, UpdatePhase::Available, running, Some(offer.version), None);
+                let published = offer.published.map(|at| format!(", published {}", humantime::format_rfc3339_seconds(at)));
+                let text = format!(
+                    "section3 {} is available{}; {running} is installed; `section3 self update` installs it\n",
+                    offer.version,
+                    published.unwrap_or_default()
+                );
+                context.out.write(text.as_bytes())?;
+                Ok(exit::UPDATE_AVAILABLE)
             }
-            Err(fault.into())
+            Ok(Done::Installed(version, place)) => {
+                let supervisor = tell(&context, UpdatePhase::Applied, running, Some(version), None);
+                let text = format!(
+                    "section3 {version} is installed as {}; {running} is kept as {}, `section3 self rollback` exchanges the two\n",
+                    place.program().display(),
+                    place.previous().display()
+                );
+                context.out.write(text.as_bytes())?;
+                // Also where it gave no answer: an older one does not know the note, and is to be replaced all the more.
+                if self.live {
+                    return super::reexec::Reexec {}.run(context);
+                }
+                say_what_runs(context.out, supervisor.as_ref(), version)?;
+                Ok(exit::DONE)
+            }
+            Err(fault) => {
+                // Whoever watches the events wants to know of a release that is refused, not of a second operator.
+                if !matches!(fault.code, FaultCode::Usage | FaultCode::Busy) {
+                    tell(&context, UpdatePhase::Failed, running, to, Some(&fault.message));
+                }
+                Err(fault.into())
+            }
         }
     }
 }

@@ -2,21 +2,49 @@
 
 use std::path::Path;
 
+use clap::Args;
+
 use super::{find, folder_of};
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
+use crate::cli::verb::Context;
+use crate::cli::words::{Help, Takes, Verb};
 use crate::config;
 use crate::config::plugin::{Found, Manifest, folder, judge, sample};
 use crate::hooks::rehearsal::try_plugin;
 use crate::spec::script::Plugin;
 use crate::wire::{Fault, FaultCode, escape};
 
+#[derive(Args)]
+pub struct Ask {
+    /// Plugin, or the folder of one
+    #[arg(value_name = "NAME|DIR")]
+    plugin: String,
+}
+
+impl Verb for Ask {
+    const HELP: Help = Help {
+        name: "check",
+        about: "Check a plugin, no supervisor needed",
+        more: "\
+Its manifest, its settings in the config (if it is there), and that init.lua loads and registers what the manifest
+promises. Exit 6 if something is wrong.",
+        example: "section3 plugin check ./plugins/mine",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let config = context.config_or(None)?;
+        check(context.out, &config, &self.plugin)
+    }
+}
+
 /// Checks a plugin by its name or by its folder, and what the config says to it.
 ///
 /// # Errors
 ///
 /// What is wrong.
-pub fn run(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
+fn check(out: &mut Out, config: &Path, plugin: &str) -> Result<u8, Halt> {
     let (found, manifest) = if plugin.contains('/') { at(config, Path::new(plugin))? } else { find(config, plugin, None)? };
     let mut entry = "not in the config";
     let mut configured = None;

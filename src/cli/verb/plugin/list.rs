@@ -2,16 +2,43 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde::Serialize;
 
 use super::{find, folder_of, place};
 use crate::cli::exit;
 use crate::cli::out::Halt;
 use crate::cli::verb::Context;
+use crate::cli::words::{Help, Takes, Verb};
 use crate::config::{self, plugin::folder};
 use crate::spec::script::{Origin, Provides};
 use crate::value::json;
 use crate::wire::{Fault, FaultCode, escape};
+
+#[derive(Args)]
+pub struct Ask {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb for Ask {
+    const HELP: Help = Help {
+        name: "list",
+        about: "Show the plugins that there are",
+        more: "\
+Those of the config, those beside it, those of the system and those in the binary: name, version, state, where it is.
+States: ready (the config's, `hook list` says how it is doing), withheld (it wants more than its entry allows), unused
+(not in the config).",
+        example: "section3 plugin list --json",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let config = context.config_or(None)?;
+        list(context, &config, self.json)
+    }
+}
 
 /// What `plugin list --json` prints.
 #[derive(Serialize)]
@@ -45,7 +72,7 @@ pub struct Line {
 /// # Errors
 ///
 /// What is wrong with the config.
-pub fn run(context: Context<'_>, config: &Path, json: bool) -> Result<u8, Halt> {
+fn list(context: Context<'_>, config: &Path, json: bool) -> Result<u8, Halt> {
     // Without a config there are still those that one could name.
     let spec = match config.exists() {
         true => config::load(config, &|name| std::env::var(name).ok())

@@ -5,88 +5,27 @@ mod list;
 mod show;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Subcommand;
-
-use super::Context;
-use crate::cli::args::after;
-use crate::cli::out::Halt;
+use crate::cli::words::{Entry, Group, Help, Takes};
 use crate::config::plugin::{Found, Manifest, folder, judge};
 use crate::spec::script::Origin;
 use crate::value::nearest::nearest;
 use crate::wire::{Fault, FaultCode, escape};
 
 /// The commands behind `plugin`.
-#[derive(Subcommand, Debug)]
-#[command(subcommand_value_name = "COMMAND")]
-#[allow(missing_docs, reason = "each help text below is the documentation")]
-pub enum Plugin {
-    /// Show the plugins that there are
-    ///
-    /// Those of the config, those beside it, those of the system and those in the binary: name, version, state, where it is.
-    /// States: ready (the config's, `hook list` says how it is doing), withheld (it wants more than its entry allows), unused
-    /// (not in the config).
-    #[command(verbatim_doc_comment, after_help = after("section3 plugin list --json"))]
-    List {
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what a plugin is, may do, registers and can be told
-    #[command(verbatim_doc_comment, after_help = after("section3 plugin show webhook"))]
-    Show {
-        /// Plugin
-        name: String,
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check a plugin, no supervisor needed
-    ///
-    /// Its manifest, its settings in the config (if it is there), and that init.lua loads and registers what the manifest
-    /// promises. Exit 6 if something is wrong.
-    #[command(verbatim_doc_comment, after_help = after("section3 plugin check ./plugins/mine"))]
-    Check {
-        /// Plugin, or the folder of one
-        #[arg(value_name = "NAME|DIR")]
-        plugin: String,
-    },
-    /// Write a new plugin that adds a check, a probe, a command and a restart policy
-    ///
-    /// Into plugins/NAME beside the config, or into DIR/NAME. Never overwrites: exit 1 if the folder exists.
-    #[command(verbatim_doc_comment, after_help = after("section3 plugin new mine"))]
-    New {
-        /// Name of the plugin
-        name: String,
-        /// Where to; plugins/ beside the config without one
-        dir: Option<PathBuf>,
-    },
-    /// Copy a plugin out of the binary, to change it
-    ///
-    /// Into plugins/NAME beside the config, or into DIR/NAME; from then on the copy is the plugin. Never overwrites.
-    #[command(verbatim_doc_comment, after_help = after("section3 plugin eject webhook"))]
-    Eject {
-        /// Plugin of the binary
-        name: String,
-        /// Where to; plugins/ beside the config without one
-        dir: Option<PathBuf>,
-    },
-}
+pub struct Plugin;
 
-/// Does one of them; `config` is the supervisor's, `named` where the command line says so.
-///
-/// # Errors
-///
-/// Why it was not done.
-pub fn run(context: Context<'_>, config: &Path, named: bool, asked: &Plugin) -> Result<u8, Halt> {
-    match asked {
-        Plugin::List { json } => list::run(context, config, *json),
-        Plugin::Show { name, json } => show::run(context.out, config, name, *json),
-        Plugin::Check { plugin } => check::run(context.out, config, plugin),
-        Plugin::New { name, dir } => write::new(context.out, (config, named), name, dir.as_deref()),
-        Plugin::Eject { name, dir } => write::eject(context.out, config, name, dir.as_deref()),
-    }
+impl Group for Plugin {
+    const HELP: Help = Help { name: "plugin", about: "See, check and write plugins", more: "", example: "section3 plugin list" };
+    const TAKES: Takes = Takes::CONFIG;
+    const TABLE: &'static [Entry] = &[
+        Entry::verb::<list::Ask>(),
+        Entry::verb::<show::Ask>(),
+        Entry::verb::<check::Ask>(),
+        Entry::verb::<write::New>(),
+        Entry::verb::<write::Eject>(),
+    ];
 }
 
 /// The folder that plugins lie beside.

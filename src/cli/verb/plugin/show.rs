@@ -3,22 +3,49 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{find, place};
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
+use crate::cli::verb::Context;
+use crate::cli::words::{Help, Takes, Verb};
 use crate::config::plugin::schema::{Format, Kind, Range, Schema};
 use crate::config::plugin::{Found, Manifest};
 use crate::value::duration::Human;
 use crate::wire::escape;
+
+#[derive(Args)]
+pub struct Ask {
+    /// Plugin
+    name: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb for Ask {
+    const HELP: Help = Help {
+        name: "show",
+        about: "Show what a plugin is, may do, registers and can be told",
+        more: "",
+        example: "section3 plugin show webhook",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let config = context.config_or(None)?;
+        show(context.out, &config, &self.name, self.json)
+    }
+}
 
 /// Prints what a plugin is.
 ///
 /// # Errors
 ///
 /// That there is none, or what is wrong with it.
-pub fn run(out: &mut Out, config: &Path, name: &str, json: bool) -> Result<u8, Halt> {
+fn show(out: &mut Out, config: &Path, name: &str, json: bool) -> Result<u8, Halt> {
     let (found, manifest) = find(config, name, None)?;
     if json {
         out.document(&document(&found, &manifest).to_string())?;

@@ -3,15 +3,68 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 
 use super::folder_of;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
+use crate::cli::verb::Context;
+use crate::cli::words::{Help, Takes, Verb};
 use crate::config::plugin::{boxed, manifest};
 use crate::sys::words;
 use crate::value::nearest::nearest;
 use crate::wire::{Fault, FaultCode, escape};
+
+#[derive(Args)]
+pub struct New {
+    /// Name of the plugin
+    name: String,
+    /// Where to; plugins/ beside the config without one
+    dir: Option<PathBuf>,
+}
+
+impl Verb for New {
+    const HELP: Help = Help {
+        name: "new",
+        about: "Write a new plugin that adds a check, a probe, a command and a restart policy",
+        more: "\
+Into plugins/NAME beside the config, or into DIR/NAME. Never overwrites: exit 1 if the folder exists.",
+        example: "section3 plugin new mine",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let named = context.config.is_some();
+        let config = context.config_or(None)?;
+        new(context.out, (&config, named), &self.name, self.dir.as_deref())
+    }
+}
+
+#[derive(Args)]
+pub struct Eject {
+    /// Plugin of the binary
+    name: String,
+    /// Where to; plugins/ beside the config without one
+    dir: Option<PathBuf>,
+}
+
+impl Verb for Eject {
+    const HELP: Help = Help {
+        name: "eject",
+        about: "Copy a plugin out of the binary, to change it",
+        more: "\
+Into plugins/NAME beside the config, or into DIR/NAME; from then on the copy is the plugin. Never overwrites.",
+        example: "section3 plugin eject webhook",
+    };
+    const TAKES: Takes = Takes::CONFIG;
+
+    fn run(self, context: Context<'_>) -> Result<u8, Halt> {
+        let config = context.config_or(None)?;
+        eject(context.out, &config, &self.name, self.dir.as_deref())
+    }
+}
 
 const SKELETON: [(&str, &str); 3] = [
     ("plugin.yml", include_str!("skeleton/plugin.yml")),
@@ -24,7 +77,7 @@ const SKELETON: [(&str, &str); 3] = [
 /// # Errors
 ///
 /// That it cannot be called so, is there already, or cannot be written.
-pub fn new(out: &mut Out, (config, named): (&Path, bool), name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
+fn new(out: &mut Out, (config, named): (&Path, bool), name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
     let files: Vec<(&str, String)> = SKELETON.iter().map(|(file, text)| (*file, text.replace("NAME", name))).collect();
     let shown = escape::message(name);
     // The manifest's own reader knows what a name is.
@@ -55,7 +108,7 @@ pub fn new(out: &mut Out, (config, named): (&Path, bool), name: &str, dir: Optio
 /// # Errors
 ///
 /// That there is none of that name, that the folder is there already or cannot be written.
-pub fn eject(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
+fn eject(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result<u8, Halt> {
     let Some(files) = boxed::files(name) else {
         let fault = Fault::new(FaultCode::Failed, format!("there is no plugin `{}` in the binary", escape::message(name)));
         let hint = match nearest(name, boxed::names()) {

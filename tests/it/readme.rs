@@ -223,7 +223,8 @@ fn its_commands_are_the_commands() {
             // The paths have a table of their own.
             for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
                 let flags: Vec<_> = line.split([' ', ',', '=']).filter(|word| word.starts_with('-')).collect();
-                let known = flags.iter().any(|flag| ["--help", "--socket", "--config"].contains(flag) || row.concat().contains(*flag));
+                let known =
+                    flags.iter().any(|flag| ["--help", "--socket", "--config"].contains(flag) || row.concat().contains(*flag));
                 assert!(known, "`{verb}` has {flags:?}, and the page not");
             }
         }

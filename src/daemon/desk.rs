@@ -123,12 +123,15 @@ impl Daemon {
             let Some(service) = self.supervisor.service(*id) else { continue };
             let dependents = if verb == Verb::Start { Vec::new() } else { self.supervisor.running_dependents(*id) };
             let others = dependents.iter().filter(|name| self.supervisor.id(name.as_str()).is_none_or(|id| !ids.contains(&id)));
+            let brought = self.supervisor.brings(*id, verb.wish(), actor).into_iter().filter(|id| !ids.contains(id));
+            let brought = brought.filter_map(|id| self.supervisor.service(id)).map(|service| service.name().to_string());
             results.push(OrderResult {
                 name: service.name().as_str().to_owned(),
                 ok: true,
                 outcome: Outcome::Accepted,
                 state: service.word(),
                 message: service.hold().map(|hold| format!("ends the hold by {}", hold.by)),
+                dependencies: brought.collect(),
                 dependents: others.map(|name| name.as_str().to_owned()).collect(),
             });
             tickets.push(order.wait.then(|| self.orders.ticket(number, line)));

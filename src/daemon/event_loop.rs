@@ -313,12 +313,13 @@ impl Daemon {
     }
 
     fn mend_socket(&mut self, listener: &mut JoinHandle<()>) {
-        if self.occupancy.is_in_place() {
-            return;
-        }
         let shown = self.occupancy.socket().display().to_string();
-        let made = self.occupancy.listen().map_err(Refusal::into_message);
-        match made.and_then(|socket| self.serve(socket).map_err(|error| words::io(&error))) {
+        let made = match self.occupancy.mend(&self.surroundings.boot).map_err(Refusal::into_message) {
+            Ok(None) => return,
+            Ok(Some(socket)) => self.serve(socket).map_err(|error| words::io(&error)),
+            Err(message) => Err(message),
+        };
+        match made {
             Ok(serving) => {
                 listener.abort();
                 *listener = serving;

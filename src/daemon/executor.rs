@@ -355,6 +355,7 @@ impl Daemon {
                 crate::log::RotateReason::Size => tracing::warn!("{}: cannot rotate its log: {message}", self.log_name(log)),
                 crate::log::RotateReason::Manual(ticket) => self.orders.rotated(ticket, Err(message)),
             },
+            Report::NothingToRotate { ticket, message } => self.orders.nothing_to_rotate(ticket, message),
             Report::Lost { log, bytes, reason } => self.tell_log(log, Kind::LogDropped { bytes, reason }, now),
             Report::Restored { log, bytes } => {
                 tracing::warn!("{}: its log can be written again; {bytes} bytes are missing", self.log_name(log));

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket, sockopt,
+};
 
 use crate::sys::process;
 use crate::sys::words;
@@ -51,30 +53,11 @@ impl Occupancy {
     ///
     /// Why not.
     pub fn take(socket: &Path) -> Result<Self, Refusal> {
-        let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        make_private(folder)?;
-        let path = with_suffix(socket, ".lock");
-        let options = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path);
-        let file = options.map_err(|error| unwritable("open", &path, &error))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { socket: socket.to_owned(), lock, bound: None }),
-            Err((mut file, Errno::EAGAIN)) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                let pid = text.split_whitespace().nth(1).map_or_else(String::new, |pid| format!(" (PID {pid})"));
-                let shown = socket.display();
-                Err(Refusal::Taken(format!(
-                    "another supervisor{pid} runs at {shown}; talk to it with `section3 status`, or give this one another --socket"
-                )))
-            }
-            Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), words::errno(errno)))),
+        let lock = lock(socket)?;
+        // Its file may have been removed from under a supervisor that runs.
+        match listening_at(socket) {
+            Some(pid) => Err(taken(socket, Some(pid))),
+            None => Ok(Self { socket: socket.to_owned(), lock, bound: None }),
         }
     }
 
@@ -148,14 +131,27 @@ impl Occupancy {
         bind(descriptor.as_raw_fd(), &address).map_err(|errno| failed("bind", errno))?;
         let backlog = Backlog::new(128).map_err(|errno| failed("listen at", errno))?;
         listen(&descriptor, backlog).map_err(|errno| failed("listen at", errno))?;
-        self.bound = fs::symlink_metadata(&self.socket).ok().map(|meta| (meta.dev(), meta.ino()));
+        self.bound = identity(&self.socket);
         Ok(descriptor.into())
     }
 
+    /// Puts back what was removed from outside: the folder, the lock, the socket. Returns the socket if it is a new one.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, such as another supervisor that took the place meanwhile.
+    pub fn mend(&mut self, boot: &str) -> Result<Option<std::os::unix::net::UnixListener>, Refusal> {
+        let name = with_suffix(&self.socket, ".lock");
+        if self.lock.metadata().is_ok_and(|meta| identity(&name) != Some((meta.dev(), meta.ino()))) {
+            self.lock = if self.is_in_place() { lock(&self.socket)? } else { Self::take(&self.socket)?.lock };
+            self.sign(boot).map_err(|error| unwritable("write", &name, &error))?;
+        }
+        if self.is_in_place() { Ok(None) } else { self.listen().map(Some) }
+    }
+
     /// Whether the socket file is still the one we made.
-    #[must_use]
-    pub fn is_in_place(&self) -> bool {
-        let there = fs::symlink_metadata(&self.socket).ok().map(|meta| (meta.dev(), meta.ino()));
+    fn is_in_place(&self) -> bool {
+        let there = identity(&self.socket);
         there.is_some() && there == self.bound
     }
 
@@ -207,6 +203,55 @@ fn kill_marked(boot: &str, ended: &mut Vec<i32>) -> usize {
         }
     }
     found
+}
+
+/// The lock beside a socket, whose folder is made if need be.
+fn lock(socket: &Path) -> Result<Flock<File>, Refusal> {
+    let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    make_private(folder)?;
+    let path = with_suffix(socket, ".lock");
+    let options = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path);
+    let file = options.map_err(|error| unwritable("open", &path, &error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((mut file, Errno::EAGAIN)) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            Err(taken(socket, text.split_whitespace().nth(1).and_then(|pid| pid.parse().ok())))
+        }
+        Err((_, errno)) => Err(Refusal::Unusable(format!("cannot lock {}: {}", path.display(), words::errno(errno)))),
+    }
+}
+
+/// Device and inode of what has this name.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn taken(socket: &Path, pid: Option<i32>) -> Refusal {
+    let pid = pid.filter(|pid| *pid > 0).map_or_else(String::new, |pid| format!(" (PID {pid})"));
+    let shown = socket.display();
+    Refusal::Taken(format!(
+        "another supervisor{pid} runs at {shown}; talk to it with `section3 status`, or give this one another --socket"
+    ))
+}
+
+/// Who listens at a socket. Never waits: one whose queue is full is there too, and not asked for its number.
+fn listening_at(path: &Path) -> Option<i32> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let descriptor = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    match connect(descriptor.as_raw_fd(), &UnixAddr::new(path).ok()?) {
+        Ok(()) => Some(getsockopt(&descriptor, sockopt::PeerCredentials).map_or(0, |peer| peer.pid())),
+        Err(Errno::EAGAIN) => Some(0),
+        Err(_) => None,
+    }
 }
 
 /// A folder of mode 0700 that is ours and nobody else can write.

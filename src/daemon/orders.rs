@@ -141,15 +141,22 @@ impl Orders {
 
     /// The outcome of a rotation is known.
     pub fn rotated(&mut self, ticket: u64, outcome: Result<u64, String>) {
+        let is_ok = outcome.is_ok();
+        let (bytes, message) = outcome.map_or_else(|message| (0, Some(message)), |bytes| (bytes, None));
+        self.fill_rotation(ticket, is_ok, bytes, message);
+    }
+
+    /// A rotation found nothing to do: as good as done.
+    pub fn nothing_to_rotate(&mut self, ticket: u64, message: String) {
+        self.fill_rotation(ticket, true, 0, Some(message));
+    }
+
+    fn fill_rotation(&mut self, ticket: u64, ok: bool, bytes: u64, message: Option<String>) {
         self.fill(Ticket(ticket), |report, line| {
             if let Report::Rotations(results) = report
                 && let Some(result) = results.get_mut(line)
             {
-                result.ok = outcome.is_ok();
-                match outcome {
-                    Ok(bytes) => result.bytes = bytes,
-                    Err(message) => result.message = Some(message),
-                }
+                (result.ok, result.bytes, result.message) = (ok, bytes, message);
             }
         });
     }
@@ -314,6 +321,8 @@ pub fn reload_line(name: &ServiceName, change: Change, applied: bool, live: bool
         Change::Definition if applied && live => (wire::Change::Restarted, "restarted with the new definition"),
         Change::Definition if live => (wire::Change::Changed, "takes effect at its next explicit restart"),
         Change::Definition => (wire::Change::Changed, "takes effect at its next start"),
+        Change::Pending if applied => (wire::Change::Restarted, "restarted with the new definition"),
+        Change::Pending => (wire::Change::Unchanged, "changed by an earlier reload, takes effect at its next explicit restart"),
         Change::Policy => (wire::Change::Policy, "in effect now"),
         Change::None => (wire::Change::Unchanged, "left alone"),
     };

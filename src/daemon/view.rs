@@ -50,7 +50,7 @@ impl Daemon {
         ServiceView {
             pid: service.pid(),
             run: Some(service.run().0).filter(|run| *run > 0),
-            since: began.map(|at| now.rfc3339_at(at)),
+            since: began.or(service.since()).map(|at| now.rfc3339_at(at)),
             uptime_s: began.map(|at| now.moment.since(at).as_secs()),
             crashes: service.crashes(),
             last_exit,

@@ -298,8 +298,8 @@ impl Journal {
                 self.turned(log, turned, reason, 0, turn.folder)
             }
             Ok(None) => {
-                let message = format!("log {} is empty, there is nothing to rotate", self.file.name());
-                Report::NotRotated { log, reason, message }
+                let what = if self.file.position().size == 0 { "empty" } else { "it holds no finished line" };
+                Report::NothingToRotate { ticket, message: format!("{what}, nothing to rotate") }
             }
             Err(error) => {
                 let message = format!("cannot rotate log {}: {}", self.file.name(), words::io(&error));

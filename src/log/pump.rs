@@ -209,7 +209,7 @@ impl Pump {
         self.leave(Command::Drain { log, run });
     }
 
-    /// Rotates now; [`Report::Rotated`] or [`Report::NotRotated`] answers under `ticket`.
+    /// Rotates now; [`Report::Rotated`], [`Report::NotRotated`] or [`Report::NothingToRotate`] answers under `ticket`.
     pub fn rotate(&self, log: LogId, ticket: u64) {
         self.leave(Command::Rotate { log, ticket });
     }

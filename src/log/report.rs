@@ -92,6 +92,13 @@ pub enum Report {
         /// What stopped it.
         message: String,
     },
+    /// Somebody asked for a rotation, and there is nothing that it could put into a file of its own.
+    NothingToRotate {
+        /// The number under which it was asked for.
+        ticket: u64,
+        /// What there is instead.
+        message: String,
+    },
     /// Bytes could not be kept. At most one such report a second and log.
     Lost {
         /// Which log.

@@ -409,8 +409,14 @@ fn asked_for_rotation_takes_the_unfinished_line_along() {
     rig.pump.rotate(WEB, 43);
     rig.await_report(|report| matches!(report, Report::Rotated { reason: RotateReason::Manual(43), .. }).then_some(()));
     rig.pump.rotate(WEB, 44);
-    let refused = rig.await_report(|report| if let Report::NotRotated { message, .. } = report { Some(message) } else { None });
-    assert_eq!(refused, "log web.log is empty, there is nothing to rotate");
+    let message = "empty, nothing to rotate".to_owned();
+    assert_eq!(rig.await_report(Some), Report::NothingToRotate { ticket: 44, message });
+    let mut into = rig.pipe(WEB, 2);
+    into.write_all(b"unfinished").expect("write");
+    rig.drain(WEB, 2);
+    rig.pump.rotate(WEB, 45);
+    let message = "it holds no finished line, nothing to rotate".to_owned();
+    assert_eq!(rig.await_report(Some), Report::NothingToRotate { ticket: 45, message });
 }
 
 #[test]
@@ -460,7 +466,7 @@ fn who_is_undisturbed_hears_it_afterwards_and_a_pause_at_once() {
     let _log = rig.pump.open(WEB, "web", limits("1M", 1));
     rig.pump.rotate(WEB, 7);
     drop(undisturbed);
-    rig.await_report(|report| matches!(report, Report::Rotated { .. } | Report::NotRotated { .. }).then_some(()));
+    rig.await_report(|report| matches!(report, Report::Rotated { .. } | Report::NothingToRotate { .. }).then_some(()));
     let _undisturbed = rig.pump.undisturbed();
     rig.pump.pause(DEADLINE).expect("a pump that stands still");
 }

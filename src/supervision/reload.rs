@@ -19,6 +19,8 @@ pub enum Change {
     Removed,
     /// What it is made from changed.
     Definition,
+    /// Nothing, but what an earlier reload changed of what runs still waits for an explicit restart.
+    Pending,
     /// How it is looked after changed.
     Policy,
     /// Nothing.
@@ -52,9 +54,11 @@ impl Supervisor {
         let Some(service) = self.service(id) else { return Change::Added };
         // What it is made from now, not what an earlier reload has brought and left for its next restart.
         let present = service.spec();
+        let is_pending = service.is_live() && service.definition_changed() && service.newest().definition == spec.definition;
         match () {
             // One whose stop is still held never went: its removal is taken back.
             () if service.is_removed() && !self.is_held(id) => Change::Added,
+            () if is_pending && present.policy == spec.policy => Change::Pending,
             () if present.definition != spec.definition => Change::Definition,
             () if present.policy != spec.policy => Change::Policy,
             () => Change::None,
@@ -106,7 +110,7 @@ impl Supervisor {
         order.extend(self.order.iter().copied().filter(|id| !order.contains(id)).collect::<Vec<_>>());
         self.order = order;
         self.link();
-        self.tell_reload(&plan, actor);
+        self.tell_reload(&plan, apply, actor);
         let (stops, wishes): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|(_, wish, _)| matches!(wish, Wish::Stop { .. }));
         let stops = stops.into_iter().map(|(id, _, ticket)| (id, Some(ticket)));
         self.stop_together(stops, StopReason::Reload, actor, now);
@@ -127,7 +131,7 @@ impl Supervisor {
         let deadline_before = service.deadline();
         let mut actions = Vec::new();
         service.revise(new, &mut actions);
-        let restart = apply && change == Change::Definition && service.is_live();
+        let restart = apply && matches!(change, Change::Definition | Change::Pending) && service.is_live();
         let returned = change == Change::Added;
         self.reschedule(id, deadline_before);
         self.effects.extend(actions.into_iter().map(|action: Action| Effect::Service(id, action)));
@@ -144,15 +148,20 @@ impl Supervisor {
         }
     }
 
-    fn tell_reload(&mut self, plan: &[(ServiceName, Change)], actor: &Actor) {
+    fn tell_reload(&mut self, plan: &[(ServiceName, Change)], apply: bool, actor: &Actor) {
         let named = |wanted: &[Change]| {
             plan.iter().filter(|(_, change)| wanted.contains(change)).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let (changed, unchanged): (&[_], &[_]) = if apply {
+            (&[Change::Definition, Change::Pending, Change::Policy], &[Change::None])
+        } else {
+            (&[Change::Definition, Change::Policy], &[Change::Pending, Change::None])
         };
         let kind = Kind::Reload {
             added: named(&[Change::Added]),
             removed: named(&[Change::Removed]),
-            changed: named(&[Change::Definition, Change::Policy]),
-            unchanged: named(&[Change::None]),
+            changed: named(changed),
+            unchanged: named(unchanged),
         };
         self.effects.push(Effect::Tell(kind, actor.clone()));
     }

@@ -330,7 +330,7 @@ impl Sim {
             let wish = match step.change {
                 Change::Added => Wish::Start(StartReason::Reload),
                 Change::Removed => Wish::Stop { reason: StopReason::Reload, within: None },
-                Change::Definition => Wish::Restart(StartReason::Reload),
+                Change::Definition | Change::Pending => Wish::Restart(StartReason::Reload),
                 Change::Policy | Change::None => {
                     hold!(step.ticket.is_none(), "a ticket where nothing is done");
                     continue;

@@ -223,19 +223,9 @@ impl Supervisor {
         if !launches || (!is_refused && wish != Wish::Release) {
             self.drop_held(id, actor);
         }
-        let mut events = Vec::new();
-        if !is_refused && self.brings_dependencies(id, wish) {
-            for dependency in self.graph.below(id) {
-                let needed = self.is_selected(dependency)
-                    && self
-                        .services
-                        .get(&dependency)
-                        .is_some_and(|service| service.target() == Target::Down || service.word() == Word::Failed);
-                if needed {
-                    events.push((dependency, order(Wish::Start(StartReason::Dependency), actor.clone(), None)));
-                }
-            }
-        }
+        let needed = self.brings(id, wish, actor).into_iter();
+        let mut events: Vec<_> =
+            needed.map(|id| (id, order(Wish::Start(StartReason::Dependency), actor.clone(), None))).collect();
         events.push((id, order(wish, actor.clone(), ticket)));
         self.tell_all(events, now);
         for dependency in self.graph.below(id) {
@@ -272,6 +262,18 @@ impl Supervisor {
     }
 
     /// Only where something will be launched, and not for a reload: an operator's stop survives it.
+    /// What else an order launches: the dependencies that are down, what is needed first coming first.
+    #[must_use]
+    pub fn brings(&self, id: ServiceId, wish: Wish, actor: &Actor) -> Vec<ServiceId> {
+        let is_refused = self.services.get(&id).is_some_and(|service| service.is_kept_from(actor).is_some());
+        if is_refused || !self.brings_dependencies(id, wish) {
+            return Vec::new();
+        }
+        let is_down = |service: &Service| service.target() == Target::Down || service.word() == Word::Failed;
+        let is_needed = |id: &ServiceId| self.is_selected(*id) && self.services.get(id).is_some_and(is_down);
+        self.graph.below(id).into_iter().filter(is_needed).collect()
+    }
+
     fn brings_dependencies(&self, id: ServiceId, wish: Wish) -> bool {
         let Some(service) = self.services.get(&id).filter(|service| !service.is_removed()) else { return false };
         match wish {

@@ -28,6 +28,9 @@ pub struct OrderResult {
     /// Why, where that needs a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The services that it needs, that were down and are started first; named by `start` and `restart`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
     /// The services that run and depend on it; named by `stop` and `restart`, which leave them alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
@@ -119,11 +122,11 @@ pub struct RotateReport {
 pub struct RotateResult {
     /// Whose log.
     pub name: String,
-    /// Whether the next line goes to a new file (or the file was empty).
+    /// Whether the next line goes to a new file, or there was nothing to rotate.
     pub ok: bool,
     /// Bytes that the rotated file holds.
     pub bytes: u64,
-    /// Why not.
+    /// Why not, or what there was instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -259,6 +262,7 @@ mod tests {
                 outcome: Outcome::Done,
                 state: State::Stopped,
                 message: None,
+                dependencies: Vec::new(),
                 dependents: vec!["web".into()],
             }],
         };

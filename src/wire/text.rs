@@ -195,6 +195,9 @@ pub fn order(op: &str, result: &OrderResult, width: usize, paint: Paint) -> Stri
     // The state says it already.
     details.retain(|word| *word != "stopped" || result.state != State::Stopped);
     details.extend(message);
+    if !result.dependencies.is_empty() {
+        details.push(format!("with what it needs: {}", one_line(&result.dependencies.join(", "))));
+    }
     if !result.dependents.is_empty() {
         details.push(format!("still running and depending on it: {}", one_line(&result.dependents.join(", "))));
     }
@@ -227,7 +230,6 @@ pub fn rotate(result: &RotateResult, width: usize) -> String {
     match (&result.message, result.ok) {
         (Some(message), _) => format!("{name:width$}  {}\n", one_line(message)),
         (None, false) => format!("{name:width$}  could not be rotated\n"),
-        (None, true) if result.bytes == 0 => format!("{name:width$}  empty, nothing to rotate\n"),
         (None, true) => format!("{name:width$}  rotated  {} bytes\n", result.bytes),
     }
 }

@@ -150,6 +150,7 @@ fn orders() {
         outcome,
         state,
         message: message.map(str::to_owned),
+        dependencies: Vec::new(),
         dependents: dependents.iter().map(|&name| name.to_owned()).collect(),
     };
     for (op, result, line) in [
@@ -173,6 +174,10 @@ fn orders() {
     ] {
         assert_eq!(order(op, &result, name_width(["web"]), Paint::Plain), line);
     }
+    let needy =
+        OrderResult { dependencies: vec!["db".into(), "cache".into()], ..result(Outcome::Done, State::Running, None, &[]) };
+    let line = "web      running   started  with what it needs: db, cache\n";
+    assert_eq!(order("start", &needy, name_width(["web"]), Paint::Plain), line);
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn reloads_and_rotations() {
     let rotated =
         |ok, bytes, message: Option<&str>| RotateResult { name: "web".into(), ok, bytes, message: message.map(str::to_owned) };
     assert_eq!(rotate(&rotated(true, 12, None), 7), "web      rotated  12 bytes\n");
-    assert_eq!(rotate(&rotated(true, 0, None), 7), "web      empty, nothing to rotate\n");
+    assert_eq!(rotate(&rotated(true, 0, Some("empty, nothing to rotate")), 7), "web      empty, nothing to rotate\n");
     assert_eq!(rotate(&rotated(false, 0, Some("disk full")), 7), "web      disk full\n");
 }
 

@@ -67,7 +67,8 @@ pub struct ServiceView {
     /// How often it was launched: the number of the present or last run. Absent before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
-    /// Since when it is in this state. RFC 3339, UTC. Absent if it was never in another.
+    /// Since when it is in this state, or, while its program runs, since when that runs. RFC 3339, UTC. Absent if it was
+    /// never in another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// How long its main process has lived, in seconds.

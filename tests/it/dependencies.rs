@@ -64,6 +64,23 @@ fn a_stop_of_all_goes_in_reverse() {
     assert_eq!(order, ["c stopping", "c exit", "b stopping", "b exit", "a stopping", "a exit"]);
 }
 
+/// Who starts one service and gets three is told.
+#[test]
+fn a_start_names_what_it_starts_besides() {
+    let config = "services: {db: {command: exec sleep 100000}, up: {command: exec sleep 100000},
+      web: {command: exec sleep 100000, depends_on: [db, up]}, api: {command: exec sleep 100000, depends_on: [web]}}";
+    let daemon = Daemon::start(config);
+    daemon.cli(&["stop", "api", "web", "db"]).exits(0);
+    daemon.cli(&["start", "api"]).exits(0).says(&["api      running   started  with what it needs: db, web\n"]);
+    daemon.cli(&["stop", "web"]).exits(0);
+    let restarted = daemon.cli(&["restart", "api"]).exits(0);
+    restarted.says(&["api      running   restarted  with what it needs: web\n"]);
+    // Those that were asked for are in the answer anyway, and what runs is not started.
+    daemon.cli(&["stop", "--all"]).exits(0);
+    assert!(!daemon.cli(&["start", "--all"]).exits(0).out.contains("needs"));
+    assert!(!daemon.cli(&["start", "api"]).exits(0).out.contains("needs"));
+}
+
 #[test]
 fn stopping_a_needed_service_leaves_the_others_alone_and_says_so() {
     let mut daemon = Daemon::start("services: {web: {command: @web}, worker: {command: @worker, depends_on: [web]}}");

@@ -86,9 +86,15 @@ fn apply_restarts_what_an_earlier_reload_has_changed() {
     let mut old = daemon.stage.actor("old");
     let keep = daemon.stage.actor("keep");
     daemon.configure("services: {web: {command: @new}, keep: {command: @keep}}");
-    for line in [&["reload"][..], &["reload"], &["reload", "--dry-run"]] {
-        daemon.cli(line).exits(0).says(&["web      changed    takes effect at its next explicit restart"]);
+    daemon.cli(&["reload"]).exits(0).says(&["web      changed    takes effect at its next explicit restart"]);
+    // Nothing has changed since, and it is not in force.
+    let pending = "web      unchanged  changed by an earlier reload, takes effect at its next explicit restart";
+    for line in [&["reload", "--dry-run"][..], &["reload"]] {
+        daemon.cli(line).exits(0).says(&[pending]);
     }
+    let mut events = daemon.events();
+    assert_eq!(events.until_daemon("reload")["data"]["changed"], serde_json::json!(["web"]));
+    assert_eq!(events.until_daemon("reload")["data"]["unchanged"], serde_json::json!(["web", "keep"]));
     daemon.cli(&["reload", "--apply"]).exits(0).says(&["web      restarted", "keep     unchanged"]);
     old.dies();
     daemon.stage.actor("new");

@@ -7,6 +7,9 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::Signal;
 
+use crate::support::home::finish;
+use crate::support::lines::Lines;
+use crate::support::process::signal;
 use crate::support::{Daemon, Home, Launch};
 
 const ONE: &str = "services: {web: {command: @web}}";
@@ -83,6 +86,67 @@ fn a_deleted_socket_comes_back_on_sighup() {
     daemon.signal(Signal::SIGHUP);
     events.until_that("a reload", |e| e["type"] == "reload");
     daemon.answers();
+}
+
+/// As a cleaner of `/tmp` does.
+#[test]
+fn a_deleted_folder_comes_back_on_sighup_and_with_it_the_lock() {
+    let daemon = Daemon::start("services: {web: {command: exec sleep 100000}}");
+    let mut events = daemon.events();
+    events.until_daemon("daemon_ready");
+    let lock = fs::read_to_string(daemon.path("run/section3.sock.lock")).expect("the lock");
+    fs::remove_dir_all(daemon.path("run")).expect("no folder");
+    daemon.signal(Signal::SIGHUP);
+    events.until_that("a reload", |e| e["type"] == "reload");
+    daemon.answers();
+    assert_eq!(fs::metadata(daemon.path("run")).expect("the folder").permissions().mode() & 0o777, 0o700);
+    // The mark by which the next one knows what is left of this one.
+    assert_eq!(fs::read_to_string(daemon.path("run/section3.sock.lock")).expect("the lock"), lock);
+    second_is_refused(&daemon);
+}
+
+/// G39: without its file the lock keeps nobody out; who listens does.
+#[test]
+fn a_deleted_lock_lets_no_second_supervisor_in() {
+    let daemon = Daemon::start("services: {web: {command: exec sleep 100000}}");
+    let mut events = daemon.events();
+    events.until_daemon("daemon_ready");
+    let lock = daemon.path("run/section3.sock.lock");
+    let mark = fs::read_to_string(&lock).expect("the lock");
+    fs::remove_file(&lock).expect("no lock");
+    second_is_refused(&daemon);
+    daemon.answers();
+    daemon.signal(Signal::SIGHUP);
+    events.until_that("a reload", |e| e["type"] == "reload");
+    assert_eq!(fs::read_to_string(&lock).expect("the lock"), mark);
+    second_is_refused(&daemon);
+    daemon.answers();
+}
+
+/// Nor does a SIGHUP take the place of one that came meanwhile.
+#[test]
+fn a_supervisor_that_came_meanwhile_keeps_the_socket() {
+    let mut first = Daemon::start("services: {}");
+    first.events().until_daemon("daemon_ready");
+    fs::remove_dir_all(first.path("run")).expect("no folder");
+    fs::create_dir(first.path("run")).expect("a folder");
+    let flags = first.flags();
+    let mut second = first.client(&[]);
+    let mut second = second.args(&flags).spawn().expect("the program");
+    let mut said = Lines::of(second.stdout.take().expect("stdout"), "the second supervisor");
+    said.until("the end of its boot", |line| line.contains("every service is up"));
+    first.signal(Signal::SIGHUP);
+    first.stdout.until("why not", |line| line.contains("cannot make the socket") && line.contains("another supervisor"));
+    assert_eq!(first.json(&["status"])["supervisor"]["pid"], second.id());
+    signal(second.id().cast_signed(), Signal::SIGTERM);
+    finish(second, "the second supervisor").exits(0);
+}
+
+fn second_is_refused(daemon: &Daemon) {
+    let flags = daemon.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let pid = daemon.pid().to_string();
+    daemon.cli(&flags).exits(1).says(&["another supervisor", &pid]);
 }
 
 #[test]

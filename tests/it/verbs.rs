@@ -181,6 +181,8 @@ fn rotate_rotates_now() {
     assert_eq!(event["data"]["reason"], "manual");
     let rotated = std::fs::read_to_string(daemon.path("log/web.log.1")).expect("the old generation");
     assert!(rotated.starts_with("web line 1\n"));
+    // As good as done: what comes next is in a file of its own.
+    daemon.cli(&["rotate", "web"]).exits(0).says(&["web      empty, nothing to rotate"]);
 }
 
 #[test]

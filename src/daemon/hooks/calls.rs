@@ -174,6 +174,7 @@ impl Daemon {
             outcome: Outcome::Accepted,
             state,
             message: None,
+            dependencies: Vec::new(),
             dependents: Vec::new(),
         };
         let report = self.orders.number();

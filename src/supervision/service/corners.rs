@@ -30,6 +30,21 @@ fn a_stop_during_a_long_backoff_settles_at_once() {
     assert_eq!((bench.word(), bench.service.deadline()), (Word::Stopped, None));
 }
 
+/// Not since its last exit, which may be long ago.
+#[test]
+fn it_is_known_since_when_it_is_stopped() {
+    let mut bench = crashed(patient());
+    let crashed_at = bench.service.since();
+    bench.pass(7_000);
+    assert_eq!(bench.service.since(), crashed_at);
+    bench.order(STOP);
+    assert_eq!(bench.service.since(), crashed_at.map(|at| at + Duration::from_secs(7)));
+    bench.pass(7_000);
+    // It is stopped already.
+    bench.order(STOP);
+    assert_eq!(bench.service.since(), crashed_at.map(|at| at + Duration::from_secs(7)));
+}
+
 #[test]
 fn a_start_in_backoff_launches_now_and_resets_it() {
     let mut bench = crashed(patient());

@@ -181,6 +181,9 @@ pub struct Service {
     hushed: bool,
     /// Questions asked so far.
     questions: u64,
+    /// When its state became what it is, in the words of the contract.
+    #[serde(default)]
+    since: Option<Moment>,
 }
 
 impl Service {
@@ -208,11 +211,20 @@ impl Service {
             cleared: false,
             hushed: false,
             questions: 0,
+            since: None,
         }
     }
 
     /// Reacts to one event; what is to be done is appended to `out`.
     pub fn on(&mut self, event: Event, now: Moment, out: &mut Vec<Action>) {
+        let word = self.word();
+        self.react(event, now, out);
+        if self.word() != word {
+            self.since = Some(now);
+        }
+    }
+
+    fn react(&mut self, event: Event, now: Moment, out: &mut Vec<Action>) {
         match event {
             Event::Order(order) => self.obey(order, now, out),
             Event::Hold(order) => self.keep_down(order, now, out),

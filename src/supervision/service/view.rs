@@ -68,6 +68,12 @@ impl Service {
         self.life().and_then(|life| life.executed_at)
     }
 
+    /// Since when it is in its state; `None` if it was never in another.
+    #[must_use]
+    pub const fn since(&self) -> Option<Moment> {
+        self.since
+    }
+
     /// Since when it has been ready.
     #[must_use]
     pub const fn ready_at(&self) -> Option<Moment> {

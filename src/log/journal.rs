@@ -312,6 +312,8 @@ impl Journal {
     pub fn snapshot(&mut self, wants_lines: bool, follower: Option<Follower>, turn: &mut Turn<'_>) -> Snapshot {
         // An open that fails here was reported when it failed at a write.
         let _ = self.file.open(turn.folder, turn.now);
+        // Whoever left a log that is silent is noticed here.
+        self.followers.retain(|follower| !follower.is_gone());
         self.followers.extend(follower);
         if wants_lines {
             self.look(turn.folder, MOST_BYTES as u64)

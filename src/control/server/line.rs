@@ -91,9 +91,7 @@ impl Line {
         line.form.set(rest.form);
         line.is_taken().store(rest.doing == Doing::Taken, Ordering::Release);
         line.asked.replace(rest.asked);
-        if !rest.unsent.is_empty() {
-            line.unsent.borrow_mut().push_back(rest.unsent);
-        }
+        line.unsent.borrow_mut().push_back(rest.unsent);
         line
     }
 

@@ -281,7 +281,7 @@ mod tests {
         let file = File::create(&path).expect("made");
         file.set_len(LARGE).expect("a sparse file");
         let mut upload = upload(Roots { state, logs }, path).await.map_err(|fault| fault.message)?;
-        assert_eq!(upload.size_hint().exact(), Some(LARGE));
+        assert_eq!((upload.size_hint().exact(), upload.pieces.max_capacity()), (Some(LARGE), PIECES));
         change(&file);
         let mut sum = 0;
         while let Some(frame) = poll_fn(|context| Pin::new(&mut upload).poll_frame(context)).await {

@@ -52,6 +52,13 @@ pub struct Answer {
     is_taken: Arc<AtomicBool>,
 }
 
+/// An answer, and what its client would be sent.
+#[cfg(test)]
+pub fn answer(form: Form) -> (Answer, mpsc::Receiver<Vec<u8>>) {
+    let (frames, sent) = mpsc::channel(WAITING_FRAMES);
+    (Answer { frames, form, number: 7, is_taken: Arc::default() }, sent)
+}
+
 /// A client that is gone, or does not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lost;
@@ -254,5 +261,34 @@ async fn converse(line: &Rc<Line>, owner: u32, calls: &mpsc::Sender<Call>) {
         if line.forward().await.is_err() || line.is_over() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place is free for as long as nobody else keeps it, but the end of the supervisor waits for no client for ever.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_go_is_waited_for_a_while_only() {
+        let places = Places::default();
+        let limit = Duration::from_secs(1);
+        let stays = places.free.acquire().await.expect("a place");
+        timeout(2 * limit, places.emptied(limit)).await.expect("it ends");
+        drop(stays);
+        timeout(limit / 2, places.emptied(limit)).await.expect("nobody is there");
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_forgotten() {
+        let places = Places::default();
+        let enter = || places.enter(Line::new(UnixStream::pair().expect("a pair").0));
+        drop(enter());
+        let stays = enter();
+        assert_eq!((places.lines.borrow().len(), places.rest()), (1, vec![stays.rest()]));
+        let (answer, sent) = answer(Form::Json);
+        assert_eq!(answer.connection(), Some(7));
+        drop(sent);
+        assert_eq!(answer.connection(), None);
     }
 }

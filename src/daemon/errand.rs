@@ -91,7 +91,7 @@ impl Drop for Guard {
         }
         // Those that left its group first, while they can still be found below it.
         let census = Census::default();
-        for process in census.below(&[self.pid]).into_iter().filter(|process| process.group != self.pid && !process.is_zombie) {
+        for process in census.below(&[self.pid]).into_iter().filter(|process| process.pid != self.pid) {
             let _ = process::signal_exactly(process, Signal::KILL);
         }
         // Without a group of its own yet, it is signalled alone.
@@ -231,85 +231,4 @@ enum Taken {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_the_output_is_kept() {
-        let mut tail = Tail::default();
-        assert_eq!(after("exit 1", &tail.0), "exit 1");
-        tail.keep(b" no\n");
-        assert_eq!(after("exit 1", &tail.0), "exit 1: no");
-        tail.keep(&[b'x'; 5000]);
-        tail.keep(b"end\n");
-        assert_eq!(tail.0.len(), KEPT_OUTPUT);
-        assert!(after("exit 1", &tail.0).ends_with("xend"));
-    }
-
-    /// A shell with this script, in which 9 is an end of a pipe that all it starts inherit. `play` is to end it; then whoever
-    /// could still write there must be gone.
-    fn with_a_shell(script: &str, play: impl AsyncFnOnce(&Rc<Errands>, &Recipe, &OwnedFd, oneshot::Receiver<()>)) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let pipe = folder.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-        let text = |text: &str| std::ffi::CString::new(text).expect("no NUL");
-        let recipe = Recipe {
-            programs: vec![text("/bin/sh")],
-            argv: ["sh", "-c", &format!("exec 9>'{}'\n{script}", pipe.display())].map(text).to_vec(),
-            environment: vec![text("PATH=/usr/local/bin:/usr/bin:/bin")],
-            dir: None,
-            umask: 0o022,
-            nice: None,
-            oom_score_adj: None,
-            limits: Vec::new(),
-            identity: None,
-            no_new_privileges: false,
-        };
-        let (begun, has_begun) = oneshot::channel();
-        let reader = std::thread::spawn(move || {
-            let mut reader = std::io::BufReader::new(std::fs::File::open(pipe).expect("open"));
-            let _ = std::io::BufRead::read_line(&mut reader, &mut String::new());
-            let _ = begun.send(());
-            // Its end comes when the last process that could write there is gone.
-            std::io::read_to_string(reader)
-        });
-        let null = crate::sys::init::open_null().expect("/dev/null");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let errands = Rc::new(Errands::default());
-        runtime.block_on(play(&errands, &recipe, &null, has_begun));
-        let (to, from) = std::sync::mpsc::channel();
-        std::thread::spawn(move || to.send(reader.join().is_ok()));
-        assert!(from.recv_timeout(Duration::from_secs(60)).is_ok(), "somebody is left");
-    }
-
-    /// The group of the shell, and one that has left it.
-    const FAMILY: &str = "sleep 1000 &\nsetsid sh -c 'echo up >&9; exec sleep 1000' &\n";
-
-    #[test]
-    fn who_is_not_wanted_any_more_goes_with_all_it_started() {
-        with_a_shell(&format!("{FAMILY}wait"), async |errands, recipe, null, mut has_begun| {
-            tokio::select! {
-                _ = converse(errands, None, recipe, null, None) => panic!("it ended"),
-                begun = &mut has_begun => begun.expect("it began"),
-            }
-            let pid = errands.rest()[0].0;
-            nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).expect("its end");
-        });
-    }
-
-    #[test]
-    fn who_ends_takes_its_group_along() {
-        with_a_shell("sleep 1000 &\necho up >&9", async |errands, recipe, null, has_begun| {
-            let ended = async {
-                has_begun.await.expect("it began");
-                let pid = errands.rest()[0].0;
-                let zombie = tokio::task::spawn_blocking(move || crate::sys::wait::until_ended(pid)).await.expect("a look");
-                let zombie = zombie.expect("its end");
-                assert!(errands.ended(zombie) && !errands.ended(zombie), "it is one, once");
-                let _ = crate::sys::wait::reap(zombie);
-            };
-            let (answer, ()) = tokio::join!(converse(errands, None, recipe, null, None), ended);
-            assert!(answer.is_ok_and(|(status, _)| status.is_success()));
-        });
-    }
-}
+mod tests;

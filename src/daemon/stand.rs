@@ -24,8 +24,13 @@ pub struct Stand {
 
 /// Plays with a supervisor of this config, before its boot.
 pub fn play(text: &str, play: impl FnOnce(Stand)) {
+    play_on(text, async |stand| play(stand));
+}
+
+/// As [`play`], with tasks that get their turn.
+pub fn play_on(text: &str, play: impl AsyncFnOnce(Stand)) {
     let runtime = runtime().expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, async { play(stand(text)) });
+    tokio::task::LocalSet::new().block_on(&runtime, async { play(stand(text)).await });
 }
 
 fn stand(text: &str) -> Stand {

@@ -203,7 +203,12 @@ async fn follow(lives: Vec<(LogName, Following)>, answer: Answer, mut writer: Ta
         task::begin(async move {
             let mut unfinished = Vec::new();
             loop {
-                match live.next().await {
+                let next = tokio::select! {
+                    next = live.next() => next,
+                    // The client left, and the log may be silent for ever.
+                    () = lines.closed() => return,
+                };
+                match next {
                     Ok(chunk) => {
                         unfinished.extend_from_slice(&chunk);
                         while let Some(end) = memchr::memchr(b'\n', &unfinished) {
@@ -270,42 +275,4 @@ fn too_slow_fault(verb: &str) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::wire::event::{Actor, Kind};
-
-    #[test]
-    fn who_does_not_read_is_let_go_and_told_and_who_is_gone_is_forgotten() {
-        let event = Arc::new(Event {
-            seq: 1,
-            time: SystemTime::UNIX_EPOCH,
-            mono_ms: 0,
-            service: None,
-            run: None,
-            actor: Actor::Supervisor,
-            cause: None,
-            depth: 0,
-            kind: Kind::Orphan { reaped: 1 },
-        });
-        let mut all = Subscribers::default();
-        let mut subscribe = |connection| {
-            let (events, live) = mpsc::channel(1);
-            let (next, too_slow) = (Rc::new(Cell::new(7)), Rc::new(Cell::new(false)));
-            all.0.push(Subscriber { connection, next, events, too_slow: Rc::clone(&too_slow) });
-            (live, too_slow)
-        };
-        let ((slow, is_slow), (mut fast, is_fast_slow), (gone, _)) = (subscribe(Some(5)), subscribe(Some(6)), subscribe(Some(8)));
-        assert_eq!(all.rest(), [(5, 7), (6, 7), (8, 7)]);
-        drop(gone);
-        assert_eq!(all.rest(), [(5, 7), (6, 7)]);
-        for _ in 0..2 {
-            all.publish(&event);
-            assert!(fast.try_recv().is_ok());
-        }
-        assert_eq!((all.rest(), all.0.len()), (vec![(6, 7)], 1));
-        assert!(is_slow.get() && !is_fast_slow.get());
-        drop(slow);
-    }
-}
+mod tests;

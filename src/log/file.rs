@@ -134,12 +134,6 @@ impl LogFile {
         self.current.as_ref().map_or_else(Position::default, |current| current.at)
     }
 
-    /// Whether a current file is open.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.current.is_some()
-    }
-
     /// When the file should be looked at though nothing is written.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
@@ -182,7 +176,6 @@ impl LogFile {
         folder.refresh()?;
         self.current = Some(Current::open(folder, self.name())?);
         self.open_again_at = None;
-        self.check_at = now + CHECK_EVERY;
         self.remove_surplus(folder);
         Ok(())
     }
@@ -208,8 +201,6 @@ impl LogFile {
             return Ok(None);
         }
         self.limits = limits;
-        self.hole = None;
-        self.rotate_again_at = None;
         self.remove_surplus(folder);
         if self.position().size > limits.max_size.get() { self.rotate(folder, line_is_open, now) } else { Ok(None) }
     }
@@ -224,13 +215,13 @@ impl LogFile {
         }
         // A log that is written now and then is checked at its writes and needs no timer.
         self.is_unchecked |= !is_due;
+        // While it cannot rotate, the current file goes on, as far as the whole log was meant to go.
+        let (max, files) = (self.limits.max_size.get(), self.oldest() as u64 + 1);
         while done.kept < bytes.len() {
             let Some(current) = &mut self.current else { break };
             let rest = &bytes[done.kept..];
-            let max = self.limits.max_size.get();
             let is_blocked = self.rotate_again_at.is_some_and(|at| now < at);
-            // While it cannot rotate, the current file goes on, as far as the whole log was meant to go.
-            let limit = if is_blocked { max.saturating_mul(u64::from(self.limits.keep) + 1) } else { max };
+            let limit = if is_blocked { max * files } else { max };
             let wanted = step(current.at, limit, rest);
             match wanted {
                 Step::Write(count) => {
@@ -268,7 +259,7 @@ impl LogFile {
         self.open(folder, now)?;
         let at = self.position();
         let is_too_long = at.size - at.line_start >= self.limits.max_size.get();
-        let carries = line_is_open && at.is_mid_line() && !is_too_long;
+        let carries = line_is_open && !is_too_long;
         if at.size == 0 || (carries && at.line_start == 0) { Ok(None) } else { self.turn(folder, carries, now) }
     }
 
@@ -299,7 +290,6 @@ impl LogFile {
         if logfile::identity(&*folder, &self.name)? != Some(current.identity) {
             // Deleted, moved, or another one in its place.
             self.current = None;
-            self.open_again_at = None;
             return self.open(folder, now);
         }
         let size = logfile::facts(&current.file)?.size;
@@ -315,7 +305,6 @@ impl LogFile {
         match self.shift(folder).and_then(|()| Current::open(folder, self.name())) {
             Ok(new) => {
                 self.rotate_again_at = None;
-                self.check_at = now + CHECK_EVERY;
                 let new = self.current.insert(new);
                 if carries {
                     old.give_line_to(new);
@@ -437,7 +426,7 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use super::super::tests::{files, limits};
+    use super::super::tests::{Mount, files, limits, small_disk};
     use super::*;
 
     struct Rig {
@@ -504,6 +493,12 @@ mod tests {
         rig.skip(900);
         rig.keep(b"four\n");
         assert_eq!(rig.read("web.log"), "four\n");
+        // The folder goes away with the log in it.
+        let elsewhere = tempfile::tempdir().expect("tempdir");
+        fs::rename(rig.dir.path(), elsewhere.path().join("log")).expect("move");
+        rig.skip(900);
+        rig.keep(b"four\n");
+        assert_eq!(rig.read("web.log"), "four\n");
         fs::write(&path, "emptied by hand\n").expect("write");
         rig.skip(900);
         rig.keep(b"five\n");
@@ -552,6 +547,117 @@ mod tests {
     }
 
     #[test]
+    fn where_a_shift_stopped_is_known_also_under_other_limits() {
+        for (keep, left) in [(4, ["old 1", "old 3"]), (2, ["old 1", "no such file"])] {
+            let mut rig = Rig::new("4K", 3);
+            rig.keep(&block('a'));
+            for n in [1, 3] {
+                fs::write(rig.dir.path().join(format!("web.log.{n}")), format!("old {n}")).expect("write");
+            }
+            rig.log.hole = Some(2);
+            let done = rig.log.set_limits(&mut rig.folder, limits("4K", keep), true, rig.now).expect("set");
+            assert_eq!(done, None);
+            rig.keep(&block('b'));
+            let found = [rig.read("web.log.2"), rig.read("web.log.3")];
+            assert!(found.iter().zip(left).all(|(found, left)| found.to_lowercase().starts_with(left)), "{keep}: {found:?}");
+            assert_eq!(rig.read("web.log.1").as_bytes(), block('a'));
+        }
+    }
+
+    /// A file with another one mounted over it cannot be moved.
+    #[test]
+    fn a_shift_that_fails_half_way_says_where() {
+        let mut rig = Rig::new("4K", 3);
+        for n in [1, 2, 3] {
+            fs::write(rig.dir.path().join(format!("web.log.{n}")), format!("old {n}")).expect("write");
+        }
+        let Some(stuck) = Mount::over(&rig.dir.path().join("web.log.1"), &["--bind", "/dev/null"]) else { return };
+        rig.keep(&block('a'));
+        assert!(rig.append(&block('b')).unrotated.is_some());
+        assert_eq!((rig.read("web.log.3"), rig.log.hole()), ("old 2".to_owned(), Some(2)));
+        drop(stuck);
+        rig.skip(1000);
+        rig.keep(&block('c'));
+        assert_eq!((rig.read("web.log.3"), rig.read("web.log.2")), ("old 2".to_owned(), "old 1".to_owned()));
+        assert_eq!((rig.read("web.log").as_bytes(), rig.log.hole()), (&block('c')[..], None));
+    }
+
+    #[test]
+    fn a_line_that_finds_no_room_in_the_next_file_stays() {
+        let home = tempfile::tempdir().expect("tempdir");
+        let Some(disk) = small_disk(home.path()) else { return };
+        let folder = Folder::open(&disk.0).expect("folder");
+        let log = LogFile::new("web", limits("92K", 5));
+        let mut rig = Rig { dir: home, folder, log, now: Moment::from_nanos(1), turned: 0 };
+        let old = [&[b'a'; 40_959][..], b"\n", &[b'b'; 51_200]].concat();
+        rig.keep(&old);
+        // Room for a part of the line only.
+        fs::write(disk.0.join("ballast"), vec![0; (256 << 10) - (92 << 10) - (16 << 10)]).expect("ballast");
+        let done = rig.append(&[b'c'; 4096]);
+        assert_eq!((done.kept, done.error.is_none()), (4096, true), "{done:?}");
+        let files = files(&disk.0, "web");
+        assert_eq!(files.iter().map(Vec::len).collect::<Vec<_>>(), [old.len(), 4096]);
+        assert!(files.concat() == [&old[..], &[b'c'; 4096]].concat());
+    }
+
+    #[test]
+    fn only_what_is_longer_is_taken_back() {
+        let mut rig = Rig::new("1M", 5);
+        rig.keep(b"one\ntwo\n");
+        rig.log.take_back(Position { size: 9, line_start: 9 });
+        assert_eq!((rig.read("web.log"), rig.log.position().size), ("one\ntwo\n".to_owned(), 8));
+        rig.log.take_back(Position { size: 4, line_start: 4 });
+        assert_eq!((rig.read("web.log"), rig.log.position().size), ("one\n".to_owned(), 4));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_tried_again_later_or_when_somebody_asks() {
+        let mut rig = Rig::new("1M", 5);
+        let in_the_way = rig.dir.path().join("web.log");
+        fs::create_dir(&in_the_way).expect("mkdir");
+        let failed = |rig: &mut Rig| rig.append(b"x\n").error.map(|error| error.kind());
+        assert_eq!(failed(&mut rig), Some(io::ErrorKind::IsADirectory));
+        rig.skip(249);
+        assert_eq!(failed(&mut rig), Some(io::ErrorKind::WouldBlock));
+        let asked = rig.log.rotate(&mut rig.folder, true, rig.now).expect_err("a folder in its place");
+        assert_eq!(asked.kind(), io::ErrorKind::IsADirectory);
+        fs::remove_dir(&in_the_way).expect("rmdir");
+        assert_eq!(failed(&mut rig), Some(io::ErrorKind::WouldBlock));
+        rig.skip(250);
+        assert_eq!(failed(&mut rig), None);
+    }
+
+    #[test]
+    fn what_an_asked_for_rotation_finds() {
+        let mut rig = Rig::new("1M", 5);
+        let rotate = |rig: &mut Rig, line_is_open| rig.log.rotate(&mut rig.folder, line_is_open, rig.now).expect("rotate");
+        rig.keep(b"begun");
+        assert_eq!(rotate(&mut rig, true), None, "the line goes along, and nothing is left");
+        assert_eq!(rotate(&mut rig, false), Some(Turned { bytes: 5 }));
+        assert_eq!((rig.read("web.log.1"), rig.read("web.log")), ("begun".to_owned(), String::new()));
+        rig.keep(b"one\n");
+        fs::remove_file(rig.dir.path().join("web.log")).expect("remove");
+        assert_eq!(rotate(&mut rig, true), None, "it is not there any more");
+        assert_eq!((rig.read("web.log.1"), rig.read("web.log")), ("begun".to_owned(), String::new()));
+    }
+
+    /// Each file that is opened is a descriptor, and there may be 99.
+    #[test]
+    fn no_more_files_are_read_or_kept_than_are_wanted() {
+        let mut rig = Rig::new("4K", 3);
+        for letter in ['a', 'b', 'c', 'd', 'e'] {
+            rig.keep(&block(letter));
+        }
+        let sizes = |enough| rig.log.parts(&rig.folder, enough).iter().map(|part| part.size).collect::<Vec<_>>();
+        for (enough, parts) in [(4096, 1), (4097, 2), (u64::MAX, 4)] {
+            assert_eq!(sizes(enough), vec![4096; parts], "{enough}");
+        }
+        for (keep, oldest) in [(0, 1), (1, 1), (99, 99), (u32::MAX, 99)] {
+            assert_eq!(LogFile::new("web", limits("4K", keep)).oldest(), oldest, "{keep}");
+        }
+    }
+
+    #[test]
     fn limits_hold_at_once() {
         let mut rig = Rig::new("1M", 5);
         for letter in ['a', 'b', 'c', 'd'] {
@@ -564,6 +670,11 @@ mod tests {
         assert_eq!(turned, Some(Turned { bytes: 4101 }));
         let files = files(rig.dir.path(), "web");
         assert_eq!(files, [block('d'), [&block('e')[..], b"more\n"].concat(), b"and the begun".to_vec()]);
+        // A line that is longer than a file stays where it is.
+        let mut rig = Rig::new("1M", 5);
+        rig.keep(&[b'x'; 5000]);
+        let turned = rig.log.set_limits(&mut rig.folder, limits("4K", 2), true, rig.now).expect("rotate");
+        assert_eq!((turned, rig.log.position().size), (Some(Turned { bytes: 5000 }), 0));
     }
 
     #[test]

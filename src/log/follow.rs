@@ -48,9 +48,15 @@ pub fn following() -> (Follower, Following) {
 }
 
 impl Follower {
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.chunks.is_closed()
+    }
+
     /// Passes a chunk on; `false` where the reader is gone or too slow, then this end is to be dropped.
     #[must_use]
-    pub(super) fn send(&self, chunk: &Arc<[u8]>) -> bool {
+    pub fn send(&self, chunk: &Arc<[u8]>) -> bool {
         let waiting = self.shared.waiting.fetch_add(chunk.len(), Ordering::AcqRel) + chunk.len();
         if waiting > MOST_WAITING {
             self.shared.too_slow.store(true, Ordering::Release);

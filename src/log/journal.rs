@@ -276,9 +276,7 @@ impl Journal {
         self.note_size();
         if let Some(error) = done.error {
             // Half a line would stay for ever between the service's own.
-            if done.kept > 0 {
-                self.file.take_back(before);
-            }
+            self.file.take_back(before);
             self.loss.fail(&error, turn.now);
             return false;
         }
@@ -312,6 +310,8 @@ impl Journal {
     pub fn snapshot(&mut self, wants_lines: bool, follower: Option<Follower>, turn: &mut Turn<'_>) -> Snapshot {
         // An open that fails here was reported when it failed at a write.
         let _ = self.file.open(turn.folder, turn.now);
+        // Whoever left a log that is silent is noticed here.
+        self.followers.retain(|follower| !follower.is_gone());
         self.followers.extend(follower);
         if wants_lines {
             self.look(turn.folder, MOST_BYTES as u64)
@@ -341,7 +341,6 @@ impl Journal {
         let mut unfinished = Vec::new();
         if size > line_start
             && size - line_start <= UNFINISHED_COPY
-            && self.file.is_open()
             && let Some(newest) = parts.first_mut()
         {
             unfinished.resize(usize::try_from(size - line_start).unwrap_or(0), 0);
@@ -361,11 +360,9 @@ impl Journal {
 
     /// Does what is due; reports apart.
     pub fn on_deadline(&mut self, turn: &mut Turn<'_>) {
-        if self.file.deadline().is_some_and(|at| at <= turn.now) {
-            // A file that cannot be looked at is found by the next write.
-            let _ = self.file.check(turn.folder, turn.now);
-            self.note_size();
-        }
+        // A file that cannot be looked at is found by the next write.
+        let _ = self.file.check(turn.folder, turn.now);
+        self.note_size();
         if self.loss.missing > 0 {
             self.mark_loss(turn);
         }
@@ -466,3 +463,6 @@ pub(super) struct Ended {
     pub run: Run,
     pub tail: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,25 +279,29 @@ fn something_else_in_the_place_of_a_log() {
     assert_eq!(fs::read_to_string(victim).expect("read"), "keep");
 }
 
-/// A disk of 256 KiB, for as long as this lives.
-struct SmallDisk(PathBuf);
+/// Something that is mounted at a path, for as long as this lives.
+pub(super) struct Mount(pub PathBuf);
 
-impl SmallDisk {
-    /// In a folder of its own, where one may be mounted here.
-    fn mount(home: &Path) -> Option<Self> {
-        let path = home.join("small");
-        fs::create_dir(&path).expect("mkdir");
-        let options = ["-t", "tmpfs", "-o", "size=256k,mode=0750", "none"];
-        let mounted = std::process::Command::new("mount").args(options).arg(&path).output();
+impl Mount {
+    /// What mount(8) makes of these words, where that is allowed here.
+    pub fn over(path: &Path, words: &[&str]) -> Option<Self> {
+        let mounted = std::process::Command::new("mount").args(words).arg(path).output();
         if mounted.as_ref().is_ok_and(|done| done.status.success()) {
-            return Some(Self(path));
+            return Some(Self(path.to_owned()));
         }
-        println!("not tested: a small tmpfs cannot be mounted here: {mounted:?}");
+        println!("not tested: {words:?} cannot be mounted here: {mounted:?}");
         None
     }
 }
 
-impl Drop for SmallDisk {
+/// A disk of 256 KiB in a folder of its own.
+pub(super) fn small_disk(home: &Path) -> Option<Mount> {
+    let path = home.join("small");
+    fs::create_dir(&path).expect("mkdir");
+    Mount::over(&path, &["-t", "tmpfs", "-o", "size=256k,mode=0750", "none"])
+}
+
+impl Drop for Mount {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
@@ -307,7 +311,7 @@ impl Drop for SmallDisk {
 #[test]
 fn a_full_disk_costs_bytes_that_are_counted_and_nothing_else() {
     let home = tempfile::tempdir().expect("tempdir");
-    let Some(disk) = SmallDisk::mount(home.path()) else { return };
+    let Some(disk) = small_disk(home.path()) else { return };
     let path = disk.0.clone();
     let ballast = path.join("ballast");
     fs::write(&ballast, vec![0; 100 << 10]).expect("ballast");
@@ -338,7 +342,7 @@ fn a_full_disk_costs_bytes_that_are_counted_and_nothing_else() {
 #[test]
 fn what_is_missing_is_the_first_line_of_a_new_file() {
     let home = tempfile::tempdir().expect("tempdir");
-    let Some(disk) = SmallDisk::mount(home.path()) else { return };
+    let Some(disk) = small_disk(home.path()) else { return };
     let rig = Rig::at(home, disk.0.clone());
     let counters = rig.pump.open(WEB, "web", limits("1M", 5));
     let mut into = rig.pipe(WEB, 1);

@@ -44,6 +44,24 @@ pub struct Recipe {
     pub no_new_privileges: bool,
 }
 
+impl Default for Recipe {
+    /// No program yet, run as what runs us: as its user, where it is, with its limits.
+    fn default() -> Self {
+        Self {
+            programs: Vec::new(),
+            argv: Vec::new(),
+            environment: Vec::new(),
+            dir: None,
+            umask: 0o022,
+            nice: None,
+            oom_score_adj: None,
+            limits: Vec::new(),
+            identity: None,
+            no_new_privileges: false,
+        }
+    }
+}
+
 /// Who a process runs as.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename = "[]")]
@@ -350,11 +368,8 @@ mod tests {
             environment: vec![c("A=1")],
             dir: dir.map(c),
             umask: 0o027,
-            nice: None,
-            oom_score_adj: None,
             limits: vec![(libc::RLIMIT_NOFILE, child::Limit { soft: 50, hard: 60 })],
-            identity: None,
-            no_new_privileges: false,
+            ..Recipe::default()
         }
     }
 

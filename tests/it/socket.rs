@@ -266,6 +266,33 @@ fn a_client_that_does_not_read_stalls_nobody() {
     }
 }
 
+/// Whether the next client is told that there are as many as there may be.
+pub fn is_full(daemon: &Daemon) -> bool {
+    daemon.ask(b"status\n").contains("64 clients are connected, that is the most")
+}
+
+/// Clients that stay.
+pub fn followers(daemon: &Daemon, count: usize) -> Vec<std::os::unix::net::UnixStream> {
+    let follow = || {
+        let mut stream = daemon.connect();
+        stream.write_all(b"events -n 0 -f\n").expect("a request");
+        stream
+    };
+    std::iter::repeat_with(follow).take(count).collect()
+}
+
+#[test]
+fn g41_there_are_64_clients_at_most() {
+    let daemon = Daemon::start("services: {}");
+    let clients = followers(&daemon, 64);
+    assert!(is_full(&daemon));
+    drop(clients);
+    let deadline = crate::support::deadline::Deadline::new();
+    while is_full(&daemon) {
+        assert!(!deadline.is_over(), "places are not given back");
+    }
+}
+
 /// G41: connections are limited, and their descriptors come back.
 #[test]
 fn a_hundred_connections_leave_it_working() {

@@ -27,7 +27,7 @@ pub(super) struct Line {
     stream: UnixStream,
     unread: RefCell<Vec<u8>>,
     /// The request that is being answered, as it was written.
-    asked: RefCell<Option<Vec<u8>>>,
+    asked: RefCell<Vec<u8>>,
     form: Cell<Form>,
     /// The loop has read the request.
     is_taken: RefCell<Arc<AtomicBool>>,
@@ -90,12 +90,8 @@ impl Line {
         line.unread.replace(rest.unread);
         line.form.set(rest.form);
         line.is_taken().store(rest.doing == Doing::Taken, Ordering::Release);
-        if rest.doing != Doing::Nothing {
-            line.asked.replace(Some(rest.asked));
-        }
-        if !rest.unsent.is_empty() {
-            line.unsent.borrow_mut().push_back(rest.unsent);
-        }
+        line.asked.replace(rest.asked);
+        line.unsent.borrow_mut().push_back(rest.unsent);
         line
     }
 
@@ -107,14 +103,14 @@ impl Line {
         self.stream.peer_cred().ok().map(|peer| peer.uid())
     }
 
-    /// Nothing is being answered.
+    /// Nothing is being answered: what is unsent is the rest of an answer.
     pub fn is_idle(&self) -> bool {
-        self.waiting.borrow().is_none() && self.unsent.borrow().is_empty()
+        self.waiting.borrow().is_none()
     }
 
     /// A request was read; its answer comes through `waiting`.
     pub fn ask(&self, asked: Vec<u8>, form: Form, waiting: Receiver<Vec<u8>>) {
-        self.asked.replace(Some(asked));
+        self.asked.replace(asked);
         self.form.set(form);
         self.is_taken.take();
         self.waiting.replace(Some(waiting));
@@ -133,7 +129,7 @@ impl Line {
     /// After an answer: whether the conversation ends with it.
     pub fn is_over(&self) -> bool {
         let asked = self.asked.take();
-        self.form.get() == Form::Plain || asked.is_some_and(|asked| asked.len() > MAX_LINE)
+        self.form.get() == Form::Plain || asked.len() > MAX_LINE
     }
 
     /// What there is to know of it.
@@ -151,7 +147,7 @@ impl Line {
             };
         }
         let is_busy = self.waiting.borrow().is_some();
-        let asked = self.asked.borrow().clone().unwrap_or_default();
+        let asked = self.asked.borrow().clone();
         let mut unread = self.unread.borrow().clone();
         let doing = match (is_busy, is_answered, self.is_taken().load(Ordering::Acquire)) {
             (true, true, _) => Doing::Answered,
@@ -212,12 +208,10 @@ impl Line {
             let mut unsent = self.unsent.borrow_mut();
             let Some(frame) = unsent.front() else { return Ok(()) };
             let left = frame.get(self.sent.get()..).unwrap_or_default();
-            if !left.is_empty() {
-                match self.stream.try_write(left) {
-                    Ok(written) => self.sent.set(self.sent.get() + written),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(error) => return Err(error),
-                }
+            match self.stream.try_write(left) {
+                Ok(written) => self.sent.set(self.sent.get() + written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
             }
             if self.sent.get() >= frame.len() {
                 unsent.pop_front();
@@ -252,7 +246,7 @@ impl Line {
             while !self.unsent.borrow().is_empty() {
                 match timeout(PATIENCE, self.write()).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return self.close(),
+                    Ok(Err(_)) | Err(_) => return Err(Lost),
                 }
             }
             tokio::select! {
@@ -261,31 +255,26 @@ impl Line {
                     return Ok(());
                 },
                 read = self.read::<512>(), if listening => match read {
-                    Ok(0) if self.is_gone() => return self.close(),
+                    Ok(0) if self.is_gone() => return Err(Lost),
                     // It closed its sending half only, as `nc -N` does, and still reads.
                     Ok(0) => listening = false,
                     Ok(_) if self.unread.borrow().len() <= MAX_LINE + 512 => {}
-                    Ok(_) | Err(_) => return self.close(),
+                    Ok(_) | Err(_) => return Err(Lost),
                 },
                 () = tokio::time::sleep(PATIENCE), if !listening => {
                     if self.is_gone() {
-                        return self.close();
+                        return Err(Lost);
                     }
                 }
             }
         }
     }
 
-    /// Whoever answers learns that nobody listens.
-    fn close(&self) -> Result<(), Lost> {
-        self.waiting.replace(None);
-        Err(Lost)
-    }
-
     /// Says why, in both forms at once: what the client speaks is not known yet.
     pub async fn turn_away(&self, fault: &Fault) {
         self.unsent.borrow_mut().push_back(reply::fault(fault).into_bytes());
-        let _ = timeout(PATIENCE, self.write()).await;
+        // Nothing was written before it, so it needs no reader. An error means that the client is gone.
+        let _ = self.write().await;
     }
 
     /// Whether the other end closed both halves.

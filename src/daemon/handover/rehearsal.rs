@@ -70,13 +70,7 @@ impl Daemon {
             programs: vec![text(path.as_os_str().as_bytes())?],
             argv: vec![c"section3".to_owned(), text(FLAG.as_bytes())?, text(NUMBER.to_string().as_bytes())?],
             environment: reexec::environment_with(super::VARIABLE, "".as_ref()),
-            dir: None,
-            umask: 0o022,
-            nice: None,
-            oom_score_adj: None,
-            limits: Vec::new(),
-            identity: None,
-            no_new_privileges: false,
+            ..Recipe::default()
         };
         let (errands, null, inbox) = (Rc::clone(&self.children.errands), Rc::clone(&self.null), self.inbox.clone());
         task::begin(async move {

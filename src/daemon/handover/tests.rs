@@ -106,18 +106,7 @@ const LASTING: [Obstacle; 2] = [
         |stand| {
             let id = stand.web();
             let spec = Arc::clone(stand.daemon.supervisor.service(id).expect("web").spec());
-            let mut recipe = Recipe {
-                programs: Vec::new(),
-                argv: Vec::new(),
-                environment: Vec::new(),
-                dir: None,
-                umask: 0,
-                nice: None,
-                oom_score_adj: None,
-                limits: Vec::new(),
-                identity: None,
-                no_new_privileges: false,
-            };
+            let mut recipe = Recipe::default();
             let given = stand.daemon.prepare_watch(id, Run(1), &spec, Materials::default(), &mut recipe);
             assert!(given.is_ok_and(|given| given.is_none()));
             None

@@ -341,13 +341,11 @@ impl Daemon {
             programs,
             argv: vec![text(b"section3")?, text(b"hook-host")?],
             environment: environment.map(|pair| text(&pair)).collect::<Result<_, _>>()?,
-            dir: None,
             umask: 0o077,
-            nice: None,
             oom_score_adj: Some(text(OOM_SCORE.as_bytes())?),
             limits: vec![(resource_number(Resource::As), limit)],
-            identity: None,
             no_new_privileges: true,
+            ..Recipe::default()
         })
     }
 

@@ -27,9 +27,10 @@ const MAX_BODY: u64 = 8 << 20;
 /// Tries with `retry`, unasked and at most.
 const ATTEMPTS: i64 = 4;
 const MAX_ATTEMPTS: i64 = 50;
-/// The first wait's bound, and the bound of all.
+/// The first wait's bound, and the bound of all, unasked and at least: whoever refuses is not asked again in the same moment.
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(30);
+const LEAST: Duration = Duration::from_millis(1);
 /// The longest wait that `retry.after` can ask for, as of `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -132,8 +133,8 @@ fn retry(lua: &Lua, args: &Args, options: Option<Opts>) -> mlua::Result<Retry> {
     if !(1..=MAX_ATTEMPTS).contains(&attempts) {
         return Err(args.misuse(lua, format!("`attempts` of `retry` is 1 to {MAX_ATTEMPTS}")));
     }
-    let base = options.duration("base").unwrap_or(BASE).max(Duration::from_millis(1));
-    let cap = options.duration("cap").unwrap_or(CAP);
+    let base = options.duration("base").unwrap_or(BASE).max(LEAST);
+    let cap = options.duration("cap").unwrap_or(CAP).max(LEAST);
     Ok(Retry { attempts: u32::try_from(attempts).unwrap_or(1), base, cap, after: options.function("after") })
 }
 

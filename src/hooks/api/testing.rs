@@ -27,6 +27,9 @@ pub struct Stage {
     pub told: RefCell<Vec<String>>,
     pub answers: RefCell<VecDeque<Result<HttpResponse, IoFault>>>,
     pub requests: RefCell<Vec<HttpRequest>>,
+    /// Requests that are under way, and that were at most.
+    pub under_way: Cell<usize>,
+    pub most: Cell<usize>,
     pub execs: RefCell<Vec<ExecRequest>>,
     /// Seconds since 1970, on top of the virtual clock.
     pub wall: Cell<u64>,
@@ -69,7 +72,13 @@ impl Effects for Stage {
         self.tell(format!("{at} {} {}", request.method, request.url));
         self.requests.borrow_mut().push(request);
         let answer = self.answers.borrow_mut().pop_front().unwrap_or_else(|| answer(200, &[], ""));
-        Box::pin(async move { answer })
+        Box::pin(async move {
+            self.under_way.set(self.under_way.get() + 1);
+            self.most.set(self.most.get().max(self.under_way.get()));
+            tokio::task::yield_now().await;
+            self.under_way.set(self.under_way.get() - 1);
+            answer
+        })
     }
 
     fn exec(&self, request: ExecRequest) -> Local<'_, Result<ExecResult, IoFault>> {
@@ -120,6 +129,8 @@ impl Play {
             told: RefCell::default(),
             answers: RefCell::default(),
             requests: RefCell::default(),
+            under_way: Cell::default(),
+            most: Cell::default(),
             execs: RefCell::default(),
             wall: Cell::new(1_767_225_600),
             roots: roots.clone(),

@@ -1,6 +1,6 @@
 //! The table as scripts find it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mlua::{Table, Value};
@@ -198,8 +198,8 @@ fn what_is_too_much_to_ask_for() {
 fn what_is_no_use_is_not_tried_again_and_no_wait_is_longer_than_an_hour() {
     play(None, async |play| {
         play.stage.answers.borrow_mut().push_back(Err(IoFault { code: "invalid", message: "no".to_owned(), retryable: false }));
-        let code = "local r, err = s3.http.get('http://h', {retry = {attempts = 3}}) return err.code";
-        assert_eq!(play.run::<String>(code).await.as_deref(), Ok("invalid"));
+        let code = "local r, err = s3.http.get('http://h', {retry = {attempts = 3}}) return err.code .. ': ' .. err";
+        assert_eq!(play.run::<String>(code).await.as_deref(), Ok("invalid: no"));
         assert_eq!(play.told(), ["0 GET http://h"]);
     });
     play(None, async |play| {
@@ -385,10 +385,15 @@ fn requests() {
             .expect("sent");
         let methods: Vec<String> = play.stage.requests.borrow().iter().map(|request| request.method.clone()).collect();
         assert_eq!(methods, ["POST", "GET", "PUT", "GET"]);
+        play.run::<Value>("s3.http.put('http://h', {json = 1, headers = {['Content-Type'] = 'a/b'}})").await.expect("sent");
+        let last = play.stage.requests.borrow().last().cloned().expect("a request");
+        assert_eq!(last.headers, [("Content-Type".to_owned(), "a/b".to_owned())]);
     });
     for (args, says) in [
         ("{url = 'http://h', json = 1, body = 'x'}", "one of `json`, `body` and `file`, not several"),
         ("{url = 'http://h', method = 'get'}", "`method` is a word in capitals, found `get`"),
+        ("{url = 'http://h', method = ''}", "`method` is a word in capitals, found ``"),
+        ("{url = 'http://h', timeout = 0}", "`timeout` is more than 0 and at most 10m"),
         ("{url = 'http://h', timeout = '1h'}", "`timeout` is more than 0 and at most 10m"),
         ("{url = 'http://h', max_body = '9M'}", "`max_body` is at most 8M"),
         ("{url = 'http://h', retry = {attempts = 0}}", "`attempts` of `retry` is 1 to 50"),
@@ -397,12 +402,49 @@ fn requests() {
         assert!(said.starts_with(&format!("hook.lua:1: s3.http.request: {says}")), "{said}");
     }
     // What may come from data is no mistake of the script.
-    for args in
-        ["{url = 'http://h h/'}", "{url = 'http://h', headers = {['a b'] = 1}}", "{url = 'http://h', headers = {a = 'x\\ny'}}"]
-    {
+    for args in [
+        "{url = 'http://h h/'}",
+        "{url = 'ftp://h/'}",
+        "{url = 'unix:run/x:/y'}",
+        "{url = 'http://h', headers = {['a b'] = 1}}",
+        "{url = 'http://h', headers = {a = 'x\\ny'}}",
+    ] {
         let code = format!("local ok, res, err = pcall(s3.http.request, {args}) return ok and err.code or tostring(res)");
         let said: String = eval(&code);
         assert_eq!(said, "invalid", "{args}");
+    }
+    let bad = "s3.secret 'tok' local _, err = s3.http.get('http://h', {headers = {['t0p-secret '] = 1}}) return tostring(err)";
+    assert_eq!(eval::<String>(bad), "`[secret] ` is no name of a header");
+}
+
+/// A script that answers a storm of events does not open a connection for each.
+#[test]
+fn so_many_requests_at_once() {
+    play(None, async |play| {
+        let ask = |_| Box::pin(play.run::<Value>("s3.http.get 'http://h/'"));
+        let mut asks: VecDeque<_> = (0..3 * super::REQUESTS).map(ask).collect();
+        while let Some(mut ask) = asks.pop_front() {
+            tokio::select! {
+                biased;
+                done = &mut ask => drop(done.expect("an answer")),
+                () = std::future::ready(()) => asks.push_back(ask),
+            }
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((play.stage.most.get(), tries(play).len()), (super::REQUESTS, 3 * super::REQUESTS));
+    });
+}
+
+#[test]
+fn tries_are_never_made_in_the_same_moment() {
+    for options in ["base = 0", "cap = 0", "base = 0, cap = 0", "base = '1s', cap = '1s'"] {
+        play(None, async |play| {
+            play.stage.answers.borrow_mut().extend((0..50).map(|_| answer(503, &[], "")));
+            let code = format!("return s3.http.get('http://h', {{retry = {{attempts = 50, {options}}}}}).attempts");
+            assert_eq!(play.run::<u32>(&code).await, Ok(50));
+            let tries = tries(play);
+            assert!(tries.windows(2).all(|pair| pair[0] < pair[1]), "{options}: {tries:?}");
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::reexec;
+use crate::socket::{followers, is_full};
 use crate::support::Daemon;
 use crate::support::home::finish;
 use crate::support::lines::Lines;
@@ -60,6 +61,19 @@ fn nobody_is_refused() {
         asked = loops.into_iter().map(|client| client.join().expect("no refusal")).sum();
     });
     assert!(asked > 20, "{asked}");
+}
+
+#[test]
+fn who_stays_has_a_place_in_the_next_program_too() {
+    let daemon = Daemon::start("services: {}");
+    let _clients = followers(&daemon, 63);
+    reexec(&daemon);
+    // Who asked for it may still have the last place when the first one comes.
+    let mut last = followers(&daemon, 1);
+    if !is_full(&daemon) {
+        last.extend(followers(&daemon, 1));
+    }
+    assert!(is_full(&daemon));
 }
 
 #[test]

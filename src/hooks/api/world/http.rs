@@ -173,7 +173,7 @@ impl Web {
 
 /// A connection serves one request: one that is kept may be dead when the next crash comes, days later.
 fn built(builder: reqwest::ClientBuilder) -> Result<Client, IoFault> {
-    builder.pool_max_idle_per_host(0).build().map_err(|error| unusable(&error.without_url().to_string()))
+    builder.pool_max_idle_per_host(0).build().map_err(|error| unusable(&error.to_string()))
 }
 
 fn unusable(what: &str) -> IoFault {
@@ -229,9 +229,8 @@ async fn upload(roots: Roots, path: PathBuf) -> Result<Upload, IoFault> {
                 }
                 Err(error) => Err(error),
             };
-            let is_over = read.is_err();
-            // Nobody takes it any more: the request is over.
-            if sender.blocking_send(read).is_err() || is_over {
+            // Nobody takes it any more: the request is over, as it is after an error.
+            if sender.blocking_send(read).is_err() {
                 return;
             }
         }
@@ -261,5 +260,58 @@ impl http_body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::future::poll_fn;
+
+    use http_body::Body;
+
+    use super::*;
+
+    /// What is sent of a large file that is changed as soon as it is on its way: its bytes, or the error.
+    async fn sent(change: impl FnOnce(&File)) -> Result<u64, String> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (state, logs) = (dir.path().join("state"), dir.path().join("logs"));
+        std::fs::create_dir(&logs).expect("made");
+        let path = logs.join("web.log.1");
+        let file = File::create(&path).expect("made");
+        file.set_len(LARGE).expect("a sparse file");
+        let mut upload = upload(Roots { state, logs }, path).await.map_err(|fault| fault.message)?;
+        assert_eq!((upload.size_hint().exact(), upload.pieces.max_capacity()), (Some(LARGE), PIECES));
+        change(&file);
+        let mut sum = 0;
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut upload).poll_frame(context)).await {
+            let piece = frame.map_err(|error| error.to_string())?.into_data().map_err(|_| "trailers")?;
+            sum += piece.len() as u64;
+        }
+        Ok(sum)
+    }
+
+    /// More than can wait for the network.
+    const LARGE: u64 = 16 << 20;
+
+    #[tokio::test]
+    async fn of_a_file_that_grows_so_much_is_sent_as_was_announced() {
+        assert_eq!(sent(|file| file.set_len(2 * LARGE).expect("longer")).await, Ok(LARGE));
+    }
+
+    #[tokio::test]
+    async fn little_of_a_file_waits_and_one_that_shrinks_is_an_error() {
+        let said = sent(|file| file.set_len((PIECES as u64 + 2) * PIECE as u64).expect("shorter")).await;
+        assert_eq!(said, Err("the file became shorter while it was sent".to_owned()));
+    }
+
+    #[test]
+    fn few_sockets_are_remembered_the_last_ones() {
+        let web = Web::default();
+        for number in 0..2 * SOCKETS_KEPT {
+            web.socket(Path::new(&format!("/run/{number}"))).expect("a client");
+        }
+        let kept: Vec<PathBuf> = web.sockets.borrow().iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(kept, ["/run/7", "/run/6", "/run/5", "/run/4"].map(PathBuf::from));
     }
 }

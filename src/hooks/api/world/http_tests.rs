@@ -207,6 +207,29 @@ fn one_that_is_silent_is_not_waited_for() {
 }
 
 #[test]
+fn a_connection_serves_one_request() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    // All of them stay open.
+    thread::spawn(move || {
+        listener.incoming().flatten().map(|stream| (stream.try_clone(), serve(stream, FINE))).collect::<Vec<_>>()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let world = World::new(&dir.path().join("script"), &dir.path().join("logs"));
+    for _ in 0..2 {
+        assert_eq!(runtime.block_on(world.http(request(&url))).expect("an answer").status, 201);
+    }
+}
+
+#[test]
+fn an_address_that_is_too_long_is_not_tried_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let fault = send(dir.path(), request(&format!("http://127.0.0.1:1/{}", "x".repeat(1 << 17)))).expect_err("too long");
+    assert_eq!((fault.code, fault.retryable), ("invalid", false), "{fault:?}");
+}
+
+#[test]
 fn redirects_are_answers() {
     let dir = tempfile::tempdir().expect("a folder");
     let (port, _got) = tcp(Does::Sends("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"));

@@ -171,7 +171,7 @@ impl Places {
     }
 
     /// Goes on with a connection of an earlier image of the program. Returns the way back to the client where somebody in the
-    /// event loop was responsible for its request. Must be called in a `LocalSet`.
+    /// event loop was responsible for its request. Must be called in a `LocalRuntime`.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Places {
     }
 }
 
-/// Takes connections until the task is ended. Must run in a `LocalSet`.
+/// Takes connections until the task is ended. Must run in a `LocalRuntime`.
 pub async fn serve(listener: UnixListener, places: Places, calls: mpsc::Sender<Call>) {
     let owner = nix::unistd::geteuid().as_raw();
     loop {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use nix::unistd::geteuid;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 
 use super::clock::Now;
 use super::event_loop::Daemon;
@@ -12,7 +13,7 @@ use super::recipe::{Surroundings, inherited_environment};
 use crate::config;
 use crate::log::{Folder, Pump, Setup, diary};
 use crate::spec::{Console, LogLimits, Spec, UnknownName};
-use crate::sys::{clock, init, signals, words};
+use crate::sys::{clock, init, signals, task, words};
 use crate::value::paths;
 use crate::wire::event::Origin;
 
@@ -103,8 +104,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     let pump = start_pump(folder, settings.log, settings.console, inbox.clone())
         .map_err(|error| failed(format!("cannot start the log pump: {}", words::io(&error))))?;
     diary::begin(pump.voice());
-    let local = tokio::task::LocalSet::new();
-    let code = local.block_on(&runtime, async move {
+    let code = runtime.block_on(async move {
         let listener = occupancy.listen().map_err(|refusal| failed(refusal.into_message()))?;
         let mut daemon = Daemon::new(super::event_loop::Parts {
             catalogue: super::hooks::Catalogue::read(&spec.scripts),
@@ -126,7 +126,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         let signals = crate::sys::watch::watch_signals(signals);
         let signals = signals.map_err(|error| failed(format!("cannot watch for signals: {}", words::io(&error))))?;
         daemon.begin(leftovers, Now::read());
-        Ok(daemon.run(signals, letters, listener).await)
+        Ok(task::apart(daemon.run(signals, letters, listener)).await)
     });
     // A client that reads a log from a dead disk must not hold up the end.
     runtime.shutdown_background();
@@ -134,7 +134,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
 }
 
 /// The runtime of the event loop.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub fn runtime() -> std::io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -143,7 +143,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_stack_size(256 << 10)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .on_thread_park(super::rest::before_a_wait)
-        .build()
+        .build_local(LocalOptions::default())
 }
 
 /// The log pump, which writes to our stdout and reports to the inbox.

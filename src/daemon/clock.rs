@@ -1,6 +1,9 @@
 //! The one place that reads the clock for the event loop: once a turn.
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::sys::clock;
 use crate::value::Moment;
@@ -54,10 +57,26 @@ impl Share {
     }
 }
 
-/// Waits for a moment; for ever where there is none.
-pub async fn wait_until(due: Option<Moment>, now: Moment) {
-    match due {
-        Some(at) => tokio::time::sleep(at.since(now)).await,
-        None => std::future::pending().await,
+/// The wait for the next deadline, kept from turn to turn: a timer that is begun anew wakes the runtime it is in, by three system
+/// calls, and one that is put off does not.
+#[derive(Default)]
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Waits for a moment; for ever where there is none.
+    pub async fn ring(&mut self, due: Option<Moment>, now: Moment) {
+        let Some(due) = due else {
+            // Else it would wake the process at the deadline of before.
+            self.0 = None;
+            return std::future::pending().await;
+        };
+        let at = Instant::now() + due.since(now);
+        match &mut self.0 {
+            Some(sleep) => {
+                sleep.as_mut().reset(at);
+                sleep.await;
+            }
+            none => none.insert(Box::pin(sleep_until(at))).await,
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::advice::Questions;
 use super::children::Children;
-use super::clock::{Now, Share, wait_until};
+use super::clock::{Alarm, Now, Share};
 use super::executor::Backlog;
 use super::guard::guarded;
 use super::handover::{Asker, Handover};
@@ -66,7 +66,7 @@ pub struct Parts {
     pub inbox: mpsc::Sender<Letter>,
 }
 
-/// Where connections leave requests for the inbox, whatever they came through. Must be called in a `LocalSet`.
+/// Where connections leave requests for the inbox, whatever they came through. Must be called in a `LocalRuntime`.
 fn pass_on(inbox: mpsc::Sender<Letter>) -> mpsc::Sender<Call> {
     let (calls, mut asked) = mpsc::channel(1);
     task::begin(async move {
@@ -118,7 +118,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Must be called in a `LocalSet`.
+    /// Must be called in a `LocalRuntime`.
     pub fn new(parts: Parts) -> Self {
         // From the first event of this boot on.
         let hooks = Hooks::new(parts.catalogue, parts.spec.scripts.secrets.clone(), 1, Memory::default());
@@ -177,6 +177,7 @@ impl Daemon {
         // The log thread is woken once a turn, and last: it has time, and on a busy machine it would have the processor before
         // those who wait for this turn.
         let mut undisturbed = self.pump.undisturbed();
+        let mut alarm = Alarm::default();
         let code = loop {
             guarded(|| self.carry_out(now));
             guarded(|| self.feed_hooks(now));
@@ -187,7 +188,9 @@ impl Daemon {
             let mut letter = None;
             // Connections, probes and the outcomes of launches are tasks beside this one, and have their turn only while this
             // one waits. Where thousands of services crash there is always something at once below, and nobody ever would.
-            tokio::task::yield_now().await;
+            if !letters.is_empty() || self.backlog.is_busy() || due.is_some_and(|due| due <= now.moment) {
+                tokio::task::yield_now().await;
+            }
             drop(undisturbed);
             tokio::select! {
                 biased;
@@ -199,7 +202,7 @@ impl Daemon {
                 received = letters.recv() => letter = received,
                 // Launches wait for their turn: look around, then go on with them.
                 () = std::future::ready(()), if self.backlog.is_busy() => {}
-                () = wait_until(due, now.moment), if due.is_some() => {}
+                () = alarm.ring(due, now.moment) => {}
             }
             undisturbed = self.pump.undisturbed();
             now = Now::read();
@@ -284,7 +287,7 @@ impl Daemon {
     // Signals
 
     fn take_signals(&mut self, descriptor: &SignalFd, listener: &mut JoinHandle<()>, now: Now) {
-        while let Ok(Some(arrived)) = signals::next(descriptor) {
+        for arrived in signals::waiting(descriptor) {
             match arrived.signal.number() {
                 libc::SIGCHLD => self.backlog.unreaped = true,
                 libc::SIGTERM | libc::SIGINT => self.asked_to_stop(arrived.signal, now),

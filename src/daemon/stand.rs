@@ -30,7 +30,7 @@ pub fn play(text: &str, play: impl FnOnce(Stand)) {
 /// As [`play`], with tasks that get their turn.
 pub fn play_on(text: &str, play: impl AsyncFnOnce(Stand)) {
     let runtime = runtime().expect("a runtime");
-    tokio::task::LocalSet::new().block_on(&runtime, async { play(stand(text)).await });
+    runtime.block_on(async { play(stand(text)).await });
 }
 
 fn stand(text: &str) -> Stand {

@@ -17,7 +17,7 @@ use nix::unistd::{geteuid, pipe2};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
-use super::clock::{Now, wait_until};
+use super::clock::{Alarm, Now};
 use super::errand;
 use super::event_loop::Daemon;
 use super::inbox::Letter;
@@ -382,7 +382,7 @@ impl Daemon {
         let next = Rc::clone(&next_at);
         let task = Task::begin(async move {
             if known.is_some() {
-                wait_until(Some(next.get()), Now::read().moment).await;
+                Alarm::default().ring(Some(next.get()), Now::read().moment).await;
             }
             loop {
                 let asked = question.ask(timeout).await;
@@ -500,12 +500,13 @@ async fn hear<F: Future<Output = ()>>(
 ) {
     let Heard { mut limit, mut silent_at, mut is_alive } = known.get();
     let mut heard = 0_u32;
+    let mut alarm = Alarm::default();
     loop {
         known.set(Heard { limit, silent_at, is_alive });
         let now = Now::read().moment;
         let note = tokio::select! {
             note = listening.next() => note,
-            () = wait_until(silent_at, now) => {
+            () = alarm.ring(silent_at, now) => {
                 let limit = limit.unwrap_or_default();
                 is_alive = false;
                 silent_at = Some(Now::read().moment + limit.max(WATCHDOG_LEAST));

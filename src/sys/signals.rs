@@ -1,9 +1,12 @@
 //! Signals to the supervisor: blocked, and read from a descriptor.
 #![allow(unsafe_code)]
 
+use std::mem::offset_of;
+
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::read;
 
 use crate::value::Signal;
 
@@ -41,12 +44,49 @@ fn ignore_reserved() {
     }
 }
 
-/// The next signal, if one is waiting.
-///
-/// # Errors
-///
-/// What `read(2)` says.
-pub fn next(descriptor: &SignalFd) -> Result<Option<Arrived>, Errno> {
-    let read = descriptor.read_signal()?;
-    Ok(read.map(|info| Arrived { signal: Signal::from_number(info.ssi_signo as i32), from_pid: info.ssi_pid }))
+/// The size of what signalfd(2) tells of one signal.
+const INFO: usize = size_of::<libc::signalfd_siginfo>();
+/// So many are read at once: fewer are all that there are, and are not asked for again.
+const AT_ONCE: usize = 8;
+
+/// The signals that are waiting, none where they cannot be read.
+pub fn waiting(descriptor: &SignalFd) -> impl Iterator<Item = Arrived> {
+    let mut infos = [0; INFO * AT_ONCE];
+    let (mut next, mut end) = (infos.len(), infos.len());
+    std::iter::from_fn(move || {
+        if next == infos.len() {
+            (next, end) = (0, read(descriptor, &mut infos).unwrap_or(0));
+        }
+        let info = infos.get(next..end)?.first_chunk::<INFO>()?;
+        next += INFO;
+        let field = |offset: usize| info.get(offset..).and_then(<[u8]>::first_chunk).map(|bytes| u32::from_ne_bytes(*bytes));
+        Some(Arrived {
+            signal: Signal::from_number(field(offset_of!(libc::signalfd_siginfo, ssi_signo))? as i32),
+            from_pid: field(offset_of!(libc::signalfd_siginfo, ssi_pid))?,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_wait_are_told_with_their_senders() {
+        // Of this thread only, and so is what comes to its descriptor.
+        let descriptor = block_and_open().expect("a descriptor");
+        assert_eq!(waiting(&descriptor).count(), 0);
+        let own = std::process::id();
+        let numbers: Vec<i32> = (0..2 * AT_ONCE as i32 + 1).map(|nth| libc::SIGRTMIN() + nth).collect();
+        for count in [1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, numbers.len()] {
+            for number in &numbers[..count] {
+                // SAFETY: the call takes integers; the signal is blocked in this thread, to which it goes.
+                assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, own, libc::gettid(), *number) }, 0);
+            }
+            let told: Vec<_> = waiting(&descriptor).map(|arrived| (arrived.signal, arrived.from_pid)).collect();
+            let sent: Vec<_> = numbers[..count].iter().map(|number| (Signal::from_number(*number), own)).collect();
+            assert_eq!(told, sent);
+            assert_eq!(waiting(&descriptor).count(), 0);
+        }
+    }
 }

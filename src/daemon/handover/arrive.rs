@@ -31,7 +31,7 @@ use crate::log::{Folder, diary};
 use crate::spec::Spec;
 use crate::sys::reexec::{self, Inherited};
 use crate::sys::spawn::Launch;
-use crate::sys::{init, process, signals, wait, words};
+use crate::sys::{init, process, signals, task, wait, words};
 use crate::value::Signal;
 use crate::value::json;
 use crate::value::sorted::{Map, Set};
@@ -111,8 +111,7 @@ impl Left {
         let pump = Folder::inherited(state.log_dir.clone(), folder_again);
         let pump = start_pump(pump, settings.log, settings.console, inbox.clone())
             .map_err(|error| format!("cannot start the log pump: {}", words::io(&error)))?;
-        let local = tokio::task::LocalSet::new();
-        let code = local.block_on(&runtime, async {
+        let code = runtime.block_on(async {
             let signals = crate::sys::watch::watch_signals(signals).map_err(|error| words::io(&error))?;
             let lock = inherited.take(state.lock).ok_or("the lock did not come along")?;
             let occupancy = Occupancy::inherited(state.socket.clone(), lock, state.bound)?;
@@ -146,7 +145,7 @@ impl Left {
             let listener = std::os::unix::net::UnixListener::from(listener);
             let listener = daemon.serve(listener).map_err(|error| format!("cannot watch the socket: {}", words::io(&error)))?;
             daemon.arrive(state, inherited, self.came_back.as_deref(), Now::read());
-            Ok(daemon.run(signals, letters, listener).await)
+            Ok(task::apart(daemon.run(signals, letters, listener)).await)
         });
         // A client that reads a log from a dead disk must not hold up the end.
         runtime.shutdown_background();

@@ -273,7 +273,7 @@ mod tests {
             // Its end comes when the last process that could write there is gone.
             std::io::read_to_string(reader)
         });
-        let null = crate::sys::init::open_null().expect("/dev/null");
+        let null = crate::sys::init::open_null().expect("/dev/null").0;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let errands = Rc::new(Errands::default());
         runtime.block_on(play(&errands, &recipe, &null, has_begun));

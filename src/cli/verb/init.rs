@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::config::starter::STARTER;
+use crate::sys::words;
 use crate::wire::{Fault, FaultCode};
 
 /// Writes the starter config where there is none.
@@ -27,7 +28,7 @@ pub fn run(out: &mut Out, path: &Path) -> Result<u8, Halt> {
             match error.kind() {
                 ErrorKind::AlreadyExists => format!("{shown} exists already; nothing was written"),
                 ErrorKind::NotFound => format!("cannot write {shown}: its folder does not exist"),
-                _ => format!("cannot write {shown}: {error}"),
+                _ => format!("cannot write {shown}: {}", words::io(&error)),
             },
         );
         match error.kind() {

@@ -64,7 +64,8 @@ pub enum Plugin {
     },
     /// Copy a plugin out of the binary, to change it
     ///
-    /// Into plugins/NAME beside the config, or into DIR/NAME; from then on the copy is the plugin. Never overwrites.
+    /// Into plugins/NAME beside the config: from then on the copy is the plugin. Or into DIR/NAME, for an entry with `path:`.
+    /// Never overwrites.
     #[command(verbatim_doc_comment, after_help = after("section3 plugin eject webhook"))]
     Eject {
         /// Plugin of the binary

@@ -59,7 +59,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
     // First of all: from here on no signal is fatal, none is lost, and every thread and child starts from this mask.
     let signals =
         signals::block_and_open().map_err(|errno| failed(format!("cannot open a signal descriptor: {}", words::errno(errno))))?;
-    let null = init::open_null().map_err(|errno| failed(format!("cannot open /dev/null: {}", words::errno(errno))))?;
+    let (null, no_null) = init::open_null().map_err(|errno| failed(format!("cannot open /dev/null: {}", words::errno(errno))))?;
     init::close_inherited_on_exec();
 
     let around = paths::Surroundings { uid: geteuid().as_raw(), env: &|name| std::env::var_os(name) };
@@ -68,6 +68,7 @@ fn start(args: DaemonArgs) -> Result<u8, Failure> {
         config::load(&config_path, &|name| std::env::var(name).ok()).map_err(|problems| (EXIT_CONFIG, problems.to_string()))?;
 
     let mut restrictions = Vec::new();
+    restrictions.extend(no_null.map(|errno| format!("no /dev/null ({}): services read an empty pipe", words::errno(errno))));
     let mut occupancy = occupy(&around.socket(args.socket), &mut restrictions)?;
     let folder = open_folder(&around.log_dir(args.log_dir), &mut restrictions)?;
     let boot = init::random_id();

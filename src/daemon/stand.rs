@@ -54,7 +54,7 @@ fn stand(text: &str) -> Stand {
         restrictions: Vec::new(),
         occupancy: Occupancy::take(&dir.path().join("run/s")).expect("a free place"),
         pump: start_pump(folder, spec.settings.log, spec.settings.console, inbox.clone()).expect("a pump"),
-        null: crate::sys::init::open_null().expect("/dev/null"),
+        null: crate::sys::init::open_null().expect("/dev/null").0,
         program: None,
         spec,
         inbox,

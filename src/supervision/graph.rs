@@ -1,5 +1,7 @@
 //! Who depends on whom.
 
+use std::collections::VecDeque;
+
 use super::message::ServiceId;
 use crate::value::sorted::{Map, Set};
 
@@ -41,10 +43,22 @@ impl Graph {
         reach(&self.down, id)
     }
 
-    /// Everything that needs it, directly or not.
-    #[must_use]
-    pub fn above(&self, id: ServiceId) -> Vec<ServiceId> {
-        reach(&self.up, id)
+    /// Whether something that needs it, directly or not, `is_so`. The nearest are asked first: in a long chain that is going
+    /// down one of them is the answer, and everybody below asks.
+    pub fn any_above(&self, id: ServiceId, is_so: impl Fn(ServiceId) -> bool) -> bool {
+        let mut seen = Set::from([id]);
+        let mut queue = VecDeque::from([id]);
+        while let Some(at) = queue.pop_front() {
+            for above in self.dependents(at) {
+                if seen.insert(*above) {
+                    if is_so(*above) {
+                        return true;
+                    }
+                    queue.push_back(*above);
+                }
+            }
+        }
+        false
     }
 
     /// The longest chain of dependencies below it that are `counted`.
@@ -60,18 +74,22 @@ impl Graph {
     }
 }
 
-/// Everything that can be reached from `id`, the farthest first.
+/// Everything that can be reached from `id`, the farthest first. A chain can be as long as a config: no recursion.
 fn reach(edges: &Map<ServiceId, Vec<ServiceId>>, id: ServiceId) -> Vec<ServiceId> {
-    fn follow(edges: &Map<ServiceId, Vec<ServiceId>>, id: ServiceId, seen: &mut Set<ServiceId>, found: &mut Vec<ServiceId>) {
-        for next in edges.get(&id).into_iter().flatten() {
-            if seen.insert(*next) {
-                follow(edges, *next, seen, found);
-                found.push(*next);
+    let next = |id| edges.get(&id).map_or(&[] as &[ServiceId], Vec::as_slice).iter();
+    let (mut seen, mut found) = (Set::from([id]), Vec::new());
+    let mut path = vec![(id, next(id))];
+    while let Some((at, rest)) = path.last_mut() {
+        match rest.next() {
+            Some(farther) if seen.insert(*farther) => path.push((*farther, next(*farther))),
+            Some(_) => {}
+            None => {
+                found.push(*at);
+                path.pop();
             }
         }
     }
-    let (mut seen, mut found) = (Set::from([id]), Vec::new());
-    follow(edges, id, &mut seen, &mut found);
+    found.pop();
     found
 }
 
@@ -89,7 +107,23 @@ mod tests {
     fn what_is_needed_first_comes_first() {
         assert_eq!(chain().below(ServiceId(3)), [0, 1, 2].map(ServiceId));
         assert_eq!(chain().dependents(ServiceId(0)), [1, 3].map(ServiceId));
-        assert_eq!(chain().above(ServiceId(1)), [3, 2].map(ServiceId));
+        let asked = std::cell::RefCell::new(Vec::new());
+        let ask = |until: u32| {
+            chain().any_above(ServiceId(0), |id| {
+                asked.borrow_mut().push(id.0);
+                id.0 == until
+            })
+        };
+        assert!(ask(1) && !ask(9));
+        assert_eq!(*asked.borrow(), [1, 1, 3, 2]);
+    }
+
+    /// As long as a config can make it.
+    #[test]
+    fn a_chain_of_any_length_fits_the_stack() {
+        let long = 100_000;
+        let edges = (0..long).map(|n| (ServiceId(n + 1), vec![ServiceId(n)]));
+        assert_eq!(Graph::new(edges).below(ServiceId(long)).len(), long as usize);
     }
 
     #[test]

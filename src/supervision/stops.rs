@@ -34,9 +34,9 @@ impl Supervisor {
         // One that is not alive needs no order, and must not come up meanwhile.
         let alive = self.is_moving(id);
         let needed = alive
-            && self.graph.above(id).iter().any(|dependent| {
-                let going = self.services.get(dependent).is_some_and(|service| service.target() == Target::Down);
-                self.held.contains_key(dependent) || (going && self.is_moving(*dependent))
+            && self.graph.any_above(id, |dependent| {
+                let going = self.services.get(&dependent).is_some_and(|service| service.target() == Target::Down);
+                self.held.contains_key(&dependent) || (going && self.is_moving(dependent))
             });
         if needed {
             return;
@@ -96,7 +96,7 @@ impl Supervisor {
     pub(super) fn stop_if_unneeded(&mut self, id: ServiceId, now: Moment) {
         let Phase::Stopping { kill_at: Some(kill_at), .. } = self.phase else { return };
         // Also of those that need it through one that has ended, such as a one-shot between the two.
-        let needed = self.graph.above(id).into_iter().any(|dependent| self.is_moving(dependent));
+        let needed = self.graph.any_above(id, |dependent| self.is_moving(dependent));
         if needed || !self.is_moving(id) {
             return;
         }

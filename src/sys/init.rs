@@ -10,20 +10,39 @@ use nix::sys::stat::Mode;
 use super::child::Limit;
 
 /// Opens `/dev/null` under a number above 2, and under 0, 1 and 2 where those are closed: nothing that is opened later may
-/// be taken for a standard stream.
+/// be taken for a standard stream. Where there is none (a root without `/dev`), it is the end of a pipe that nobody writes
+/// to, which reads the same, and why comes with it.
 ///
 /// # Errors
 ///
-/// Where `/dev/null` cannot be opened.
-pub fn open_null() -> Result<OwnedFd, Errno> {
+/// Where neither can be had.
+pub fn open_null() -> Result<(OwnedFd, Option<Errno>), Errno> {
     loop {
-        let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+        let (null, why) = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(null) => (null, None),
+            Err(errno) => (nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0, Some(errno)),
+        };
         if null.as_raw_fd() > 2 {
-            return Ok(null);
+            return Ok((null, why));
         }
         // Fills the gap for good; CLOEXEC does not matter, since every child gets its own 0, 1 and 2.
         std::mem::forget(null);
     }
+}
+
+/// The least stack, in bytes, that every part of the program gets along with: reading a config and the command line take the
+/// most, and without optimization a multiple. Less is no limit that anybody sets on purpose, and running into it is a bare
+/// SIGSEGV.
+const LEAST_STACK: u64 = if cfg!(debug_assertions) { 1 << 20 } else { 256 << 10 };
+
+/// What to say where our stack is limited to less than we need. Itself needs next to none.
+#[must_use]
+pub fn too_little_stack() -> Option<String> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).ok()?;
+    (soft < LEAST_STACK).then(|| {
+        let (limit, least) = (soft >> 10, LEAST_STACK >> 10);
+        format!("section3: the stack is limited to {limit} KiB, which is too little; at least {least}: `ulimit -s 8192`\n")
+    })
 }
 
 /// Marks every descriptor above 2 that we were started with as not for our children.

@@ -384,7 +384,7 @@ mod tests {
     }
 
     async fn launch(recipe: Recipe) -> (Outcome, i32, String) {
-        let null = super::super::init::open_null().expect("null");
+        let null = super::super::init::open_null().expect("null").0;
         let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");
         let launch = spawn(recipe, null.as_fd(), write.as_fd(), None).expect("spawned");
         drop(write);
@@ -426,7 +426,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_extra_descriptor_takes_the_number_of_no_other_that_is_needed() {
-        let null = super::super::init::open_null().expect("null");
+        let null = super::super::init::open_null().expect("null").0;
         // Among these are the numbers that the launch's own descriptors happen to have, and the extra one's.
         for number in 3..60 {
             let (_read, write) = pipe2(OFlag::O_CLOEXEC).expect("pipe");

@@ -259,6 +259,20 @@ fn a_missing_proc_is_said_and_survived() {
     web.dies();
 }
 
+/// A root that was put together by hand has no `/dev`.
+#[test]
+fn a_missing_dev_null_is_said_and_survived() {
+    let script = "mount -t tmpfs none /dev && exec \"$@\"";
+    let home = Home::new("services: {cat: {command: [cat], restart: never}, web: {command: [sleep, '100000']}}");
+    let daemon = Launch::new(home).under(&["unshare", "--mount", "sh", "-c", script, "sh"]).start();
+    // Its input ends at once, as that of /dev/null does.
+    daemon.cli(&["wait", "cat", "--for", "exited"]).exits(0);
+    let restrictions = daemon.json(&["status"])["supervisor"]["restrictions"].to_string();
+    assert!(restrictions.contains("no /dev/null (no such file or directory)"), "{restrictions}");
+    daemon.cli(&["self", "reexec"]).exits(0);
+    daemon.cli(&["restart", "web"]).exits(0);
+}
+
 #[test]
 fn a_config_that_somebody_else_can_write_is_warned_of() {
     let home = Home::new("services: {}");

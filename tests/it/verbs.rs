@@ -185,6 +185,26 @@ fn rotate_rotates_now() {
     daemon.cli(&["rotate", "web"]).exits(0).says(&["web      empty, nothing to rotate"]);
 }
 
+/// Not by a SIGSEGV.
+#[test]
+fn too_little_stack_is_said() {
+    let home = Home::new("services: {web: {command: [sleep, '1']}}");
+    let limited = |kib: u32, words: &str| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -s {kib}; exec \"$@\" {words}"), "sh", program()])
+            .env("SECTION3_CONFIG", home.config());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(command.spawn().expect("a shell"), words)
+    };
+    for words in ["", "--version", "check", "hook-host"] {
+        limited(128, words).exits(1).says(&["the stack is limited to 128 KiB", "ulimit -s"]);
+    }
+    for words in ["--version", "check", "status --json --help", "man", "completions bash"] {
+        limited(1024, words).exits(0);
+    }
+}
+
 #[test]
 fn init_writes_a_config_that_is_valid_and_never_overwrites() {
     let home = Home::new("");

@@ -11,6 +11,7 @@ use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::words::{Help, Takes, Verb};
 use crate::config::starter::STARTER;
+use crate::sys::words;
 use crate::wire::{Fault, FaultCode};
 
 #[derive(Args)]
@@ -53,7 +54,7 @@ fn write(out: &mut Out, path: &Path) -> Result<u8, Halt> {
             match error.kind() {
                 ErrorKind::AlreadyExists => format!("{shown} exists already; nothing was written"),
                 ErrorKind::NotFound => format!("cannot write {shown}: its folder does not exist"),
-                _ => format!("cannot write {shown}: {error}"),
+                _ => format!("cannot write {shown}: {}", words::io(&error)),
             },
         );
         match error.kind() {

@@ -27,7 +27,7 @@ fn shell(script: &str) -> Recipe {
 }
 
 fn null() -> OwnedFd {
-    crate::sys::init::open_null().expect("/dev/null")
+    crate::sys::init::open_null().expect("/dev/null").0
 }
 
 /// Tells that an errand has ended, once it has.

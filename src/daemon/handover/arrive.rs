@@ -101,7 +101,7 @@ impl Left {
         init::close_inherited_on_exec();
         // What can fail comes before anything is taken: after it there is no way back.
         let signals = signals::block_and_open().map_err(words::errno)?;
-        let null = init::open_null().map_err(|errno| format!("cannot open /dev/null: {}", words::errno(errno)))?;
+        let (null, _) = init::open_null().map_err(|errno| format!("cannot open /dev/null: {}", words::errno(errno)))?;
         init::raise_descriptor_limit().map_err(words::errno)?;
         let runtime = runtime().map_err(|error| format!("cannot start the event loop: {}", words::io(&error)))?;
         let (inbox, letters) = mpsc::channel(CAPACITY);

@@ -120,8 +120,17 @@ fn eject(out: &mut Out, config: &Path, name: &str, dir: Option<&Path>) -> Result
     write(out, config, name, dir, files.iter().copied())?;
     let wishes = manifest::parse(files[0].1, "plugin.yml").map(|manifest| manifest.permissions).unwrap_or_default();
     let wishes: Vec<String> = wishes.iter().map(|wish| format!("{:?}", wish.to_string())).collect();
-    let note = "it is used from the next reload on, and no longer granted by itself; its entry needs";
-    out.write(format!("{note} allow: [{}]\nwith the values of its settings for ${{config...}}\n", wishes.join(", ")).as_bytes())?;
+    // Elsewhere than beside the config nobody looks for it.
+    let (used, path) = match dir {
+        Some(dir) => {
+            let target = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).join(name);
+            ("it is used where its entry names it,", format!("path: {}, ", target.display()))
+        }
+        None => ("it is used from the next reload on,", String::new()),
+    };
+    let note = format!("{used} and no longer granted by itself; its entry needs");
+    let needs = escape::one_line(&path).into_owned() + &format!("allow: [{}]", wishes.join(", "));
+    out.write(format!("{note} {needs}\nwith the values of its settings for ${{config...}}\n").as_bytes())?;
     Ok(exit::DONE)
 }
 
@@ -216,6 +225,20 @@ mod tests {
             assert!(crate::config::plugin::judge(name, &found).is_ok());
         }
         assert!(stdout.text().contains("allow: [\"http:${config.url}\""), "{}", stdout.text());
+        // And what it says to write is what takes it from elsewhere.
+        let elsewhere = home.path().join("elsewhere");
+        let (mut out, stdout, _) = sheets(false);
+        assert_eq!(eject(&mut out, &config, "heartbeat", Some(&elsewhere)).ok(), Some(exit::DONE));
+        let said = stdout.text();
+        let entry = said.split("its entry needs ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+        assert!(entry.starts_with(&format!("path: {}/heartbeat, allow: [", elsewhere.display())), "{said}");
+        let entry = entry.replace("${config.url}", "127.0.0.1:1").replace("${config.fail_url}", "127.0.0.1:2");
+        let yaml = format!(
+            "services: {{}}\nplugins:\n  heartbeat: {{url: \"http://127.0.0.1:1/\", fail_url: \"http://127.0.0.1:2/\", {entry}}}\n"
+        );
+        let spec = crate::config::parse(&yaml, &config.display().to_string(), &|_| None).unwrap();
+        let origin = &spec.scripts.plugins.first().unwrap_or_else(|| panic!("{:?}", spec.scripts.withheld)).origin;
+        assert_eq!(*origin, crate::spec::script::Origin::Folder(elsewhere.join("heartbeat")));
         let wrong = eject(&mut out, &config, "webhok", None);
         assert!(matches!(wrong, Err(Halt::Fault(fault)) if fault.hint.as_deref() == Some("did you mean `webhook`?")));
     }

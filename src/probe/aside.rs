@@ -69,4 +69,24 @@ mod tests {
         assert_eq!(aside.ask(|| panic!("a second question")).await, Some(Some(7)));
         assert_eq!(aside.ask(|| Some(8)).await, Some(Some(8)));
     }
+
+    /// Each may hold a thread for ever.
+    #[tokio::test]
+    async fn so_many_hang_at_most() {
+        let places = LookUps::default();
+        let begin = || {
+            let (answer, waits) = channel::<()>();
+            let mut aside = Aside::new(places.clone());
+            (answer, Box::pin(async move { aside.ask(move || waits.recv().is_ok()).await }))
+        };
+        let mut asked: Vec<_> = std::iter::repeat_with(begin).take(MOST_LOOK_UPS + 1).collect();
+        for (_, ask) in &mut asked {
+            tokio::select! { biased; _ = ask => panic!("it hangs"), () = tokio::task::yield_now() => {} }
+        }
+        assert_eq!(places.0.available_permits(), 0);
+        for (answer, ask) in asked {
+            answer.send(()).expect("it is asked, or will be");
+            assert_eq!(ask.await, Some(true));
+        }
+    }
 }

@@ -105,6 +105,7 @@ mod tests {
             ("HTTP/1.1 2000 What\r\n", Some(Err(()))),
             ("HTTP/1.1200 OK\r\n", Some(Err(()))),
             ("HTTP/1.1 2x0 OK\r\n", Some(Err(()))),
+            ("HTTP/1.1 +20 OK\r\n", Some(Err(()))),
             ("SSH-2.0-OpenSSH", Some(Err(()))),
             ("\x15\x03\x01", Some(Err(()))),
         ] {
@@ -116,7 +117,10 @@ mod tests {
     async fn an_answer_is_judged_by_its_status() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("address").port();
-        let replies: [&[u8]; 5] = [b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 301 Moved\r\n", b"HTTP/1.1 500 No\r\n", b"", b"+PONG\r\n"];
+        // One that never comes to the point.
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".repeat(1 << 16);
+        let replies = ["HTTP/1.0 200 OK\r\n", "HTTP/1.1 301 Moved\r\n", "HTTP/1.1 500 No\r\n", "", "+PONG\r\n", hints.as_str()];
+        let replies = replies.map(str::to_owned);
         let server = std::thread::spawn(move || {
             let mut requests = Vec::new();
             for reply in replies {
@@ -124,7 +128,8 @@ mod tests {
                 let mut request = [0; 500];
                 let got = stream.read(&mut request).expect("a request");
                 requests.push(String::from_utf8_lossy(&request[..got]).into_owned());
-                stream.write_all(reply).expect("a client that listens");
+                // It may have heard enough.
+                let _ = stream.write_all(reply.as_bytes());
             }
             requests
         });
@@ -136,10 +141,20 @@ mod tests {
             Err(format!("127.0.0.1:{port}: HTTP status 500")),
             Err(format!("127.0.0.1:{port}: it closed the connection without an answer")),
             Err(format!("127.0.0.1:{port}: it does not speak HTTP")),
+            Err(format!("127.0.0.1:{port}: no status in the first 8K")),
         ] {
             assert_eq!(http.ask().await, expected);
         }
         let requests = server.join().expect("the server");
         assert!(requests[0].starts_with(&format!("GET /a?b HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n")), "{}", requests[0]);
+    }
+
+    #[test]
+    fn the_port_of_http_is_not_said() {
+        for (host, port, said) in [("db", 80, "Host: db\r\n"), ("db", 8080, "Host: db:8080\r\n"), ("::1", 80, "Host: [::1]\r\n")]
+        {
+            let url = HttpUrl { host: host.to_owned(), port, target: "/".to_owned() };
+            assert!(Http::new(url, LookUps::default()).request.contains(said), "{said}");
+        }
     }
 }

@@ -90,6 +90,10 @@ mod tests {
             ("WATCHDOG=1", Note { watchdog: Some(Watchdog::Alive), ..Note::default() }),
             ("WATCHDOG=trigger", Note { watchdog: Some(Watchdog::Trigger), ..Note::default() }),
             ("WATCHDOG_USEC=1500", Note { watchdog_limit: Some(Duration::from_micros(1500)), ..Note::default() }),
+            (
+                "WATCHDOG_USEC=1500\nWATCHDOG_USEC=x",
+                Note { watchdog_limit: Some(Duration::from_micros(1500)), ..Note::default() },
+            ),
             ("WATCHDOG_USEC=-1\nMAINPID=1\nFDSTORE=1\nERRNO=2", Note::default()),
         ] {
             assert_eq!(Note::parse(datagram.as_bytes()), expected, "{datagram:?}");

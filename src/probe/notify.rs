@@ -193,6 +193,34 @@ mod tests {
         let own = speaker(std::process::id().cast_signed());
         assert!(!own.is(own.pid, own.uid + 1));
         assert!(own.is(i32::MAX, own.uid) && !own.is(0, own.uid));
+        // Of one that is gone only its user is known; root may speak for a run as long as it can be seen to be of it.
+        let others = Speaker { uid: own.uid + 1, ..speaker(own.pid) };
+        assert!(!others.is(i32::MAX, 0));
+        assert_eq!(others.is(own.pid, 0), true);
+    }
+
+    /// A process that has left the run's family is known by the session, or by what it was started with.
+    #[test]
+    fn who_belongs_to_a_run() {
+        let script = "sleep 1000 & echo $!; exec cat >/dev/null";
+        let mut command = std::process::Command::new("setsid");
+        command.args(["sh", "-c", &format!("sh -c '{script}'; true")]).env("SECTION3_TEST_MARK", "one");
+        let mut main = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("a run");
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(main.stdout.take().expect("its output"));
+        std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+        let sleeper: i32 = line.trim().parse().expect("a PID");
+        let pid = main.id().cast_signed();
+        let uid = nix::unistd::getuid().as_raw();
+        let is = |pid, mark: &str| Speaker { pid, uid, marks: vec![("SECTION3_TEST_MARK", mark.to_owned())] }.is(sleeper, uid);
+        // By its parents, by its mark alone, and not at all.
+        assert!(is(pid, "none") && is(i32::MAX, "one") && !is(i32::MAX, "none"));
+        // Its parents are gone, and its session is left.
+        drop(main.stdin.take());
+        main.wait().expect("its end");
+        let by_session = is(pid, "none");
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(sleeper), nix::sys::signal::Signal::SIGKILL);
+        assert!(by_session);
     }
 
     #[tokio::test]

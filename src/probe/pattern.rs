@@ -106,5 +106,7 @@ mod tests {
         assert_eq!(lines.unfinished.len(), LONGEST_LINE);
         assert!(!lines.take(b"x\n"), "beyond what is looked at");
         assert!(lines.take(b"x\n"));
+        let whole = [&[b'y'; LONGEST_LINE][..], b"x\n"].concat();
+        assert!(!lines.take(&whole), "beyond what is looked at");
     }
 }

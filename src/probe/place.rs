@@ -42,10 +42,7 @@ impl Place {
         let mut refusal = format!("{}: no address", self.host);
         for address in self.addresses().await? {
             match TcpStream::connect(address).await {
-                // The kernel connects a socket to itself where nobody listens and it happened to be given that very port.
-                Ok(stream) if stream.local_addr().is_ok_and(|own| own == address) => {
-                    refusal = format!("{shown}: nobody listens");
-                }
+                Ok(stream) if is_own(&stream, address) => refusal = format!("{shown}: nobody listens"),
                 Ok(stream) => return Ok(stream),
                 Err(error) => refusal = format!("{shown}: {}", words::io(&error)),
             }
@@ -64,6 +61,11 @@ impl Place {
         };
         self.aside.ask(look_up).await.unwrap_or_else(|| Err("the supervisor ends".to_owned()))
     }
+}
+
+/// The kernel connects a socket to itself where nobody listens and it happened to be given that very port.
+fn is_own(stream: &TcpStream, address: SocketAddr) -> bool {
+    stream.local_addr().is_ok_and(|own| own == address)
 }
 
 /// The addresses that no name server need be asked for.
@@ -91,6 +93,20 @@ mod tests {
         ] {
             assert_eq!(known(host).as_deref(), addresses, "{host}");
         }
+    }
+
+    /// Nobody listens: the kernel may give the socket the very port that it connects to, and it talks to itself then.
+    #[tokio::test]
+    async fn who_meets_itself_has_met_nobody() {
+        // Bound and not listening: the only port left is asked for by name.
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let own = socket.local_addr().expect("an address");
+        let stream = socket.connect(own).await.expect("itself");
+        assert!(is_own(&stream, own));
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let other = listener.local_addr().expect("an address");
+        assert!(!is_own(&TcpStream::connect(other).await.expect("somebody"), other));
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn converse(line: &str, terminal: bool, answers: &'static [&'static str]) -> Out
         asked
     });
     let words = ["section3", "--socket", socket.to_str().unwrap()];
-    let asked = Asked::read(words.into_iter().chain(line.split_whitespace()).map(OsString::from)).ok().unwrap();
+    let asked = Asked::read(verb::TABLE, words.into_iter().chain(line.split_whitespace()).map(OsString::from)).ok().unwrap();
     let (mut out, stdout, stderr) = sheets(terminal);
     let code = match carry_out(asked, &mut out, |_| panic!("it is no client")) {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! Floor 6: the command line. Reads arguments, asks the supervisor (or becomes it), prints, and ends with one of the
 //! codes of [`exit`]. Decides nothing about services: every rule lives below.
 
+mod context;
 pub mod exit;
 mod out;
 mod verb;
@@ -12,15 +13,15 @@ use std::process::ExitCode;
 use crate::daemon::DaemonArgs;
 use crate::value::paths::Surroundings;
 use crate::wire::Fault;
+use context::Context;
 use out::{Halt, Out};
-use verb::Context;
 use words::{Asked, Paths};
 
 /// Runs the command that `words` (the program's name first) are; `supervise` is called for the one that is the
 /// supervisor itself and returns its exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>, supervise: fn(DaemonArgs) -> u8) -> ExitCode {
     let mut out = Out::of_process();
-    let result = match Asked::read(words) {
+    let result = match Asked::read(verb::TABLE, words) {
         Err(unread) => {
             let text = unread.render().to_string();
             if unread.use_stderr() {

@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::FaultCode;
 
 fn parse(line: &str) -> Result<Asked, clap::Error> {
-    Asked::read(std::iter::once("section3").chain(line.split_whitespace()).map(OsString::from))
+    Asked::read(verb::TABLE, std::iter::once("section3").chain(line.split_whitespace()).map(OsString::from))
 }
 
 fn misread(line: &str) -> String {
@@ -17,7 +17,7 @@ fn never(_: DaemonArgs) -> u8 {
 
 #[test]
 fn the_arguments_hold_together() {
-    words::command().debug_assert();
+    words::command(verb::TABLE).debug_assert();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn help_lists_the_paths_that_have_an_effect() {
         }
     }
     let mut seen = 0;
-    let mut words = words::command();
+    let mut words = words::command(verb::TABLE);
     words.build();
     walk(&mut words, "", &mut seen);
     assert!(seen > 60, "{seen}");
@@ -182,7 +182,7 @@ fn a_slip_gets_the_nearest_word() {
 
 #[test]
 fn every_help_names_an_example_and_the_exit_codes() {
-    let mut words = words::command();
+    let mut words = words::command(verb::TABLE);
     words.build();
     for verb in words.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
         let help = verb.render_long_help().to_string();

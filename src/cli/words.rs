@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use clap::error::ContextKind;
 use clap::{ArgMatches, Args, Command};
 
+use super::context::Context;
 use super::exit;
 use super::out::Halt;
-use super::verb::{self, Context};
 use crate::wire::{Fault, FaultCode};
 
 /// A command: its options are its fields, its help and what it does are here.
@@ -169,11 +169,11 @@ fn dressed(command: Command, help: Help, takes: Takes) -> Command {
     command.args(flags.collect::<Vec<_>>())
 }
 
-/// All words.
+/// The words of the program.
 #[must_use]
-pub fn command() -> Command {
+pub fn command(table: &'static [Entry]) -> Command {
     let root = Paths::augment_args(Command::new("section3"));
-    with(root, verb::TABLE).version(env!("CARGO_PKG_VERSION")).about(ABOUT).long_about(LONG_ABOUT).after_help(NOTES)
+    with(root, table).version(env!("CARGO_PKG_VERSION")).about(ABOUT).long_about(LONG_ABOUT).after_help(NOTES)
 }
 
 const ABOUT: &str = "The init system and supervisor for containers that run more than one process";
@@ -226,14 +226,13 @@ impl Asked {
     /// # Errors
     ///
     /// What clap says of words that it does not understand, or that help was asked for.
-    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut said = command().try_get_matches_from(words).map_err(|mut unread| {
+    pub fn read(mut table: &'static [Entry], words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut said = command(table).try_get_matches_from(words).map_err(|mut unread| {
             // That a flag of another command could be passed as a value: no command takes such a one.
             unread.remove(ContextKind::Suggested);
             unread
         })?;
         let mut asked = Self { paths: Paths::default(), takes: Takes::ALL, deed: None };
-        let mut table = verb::TABLE;
         loop {
             asked.paths.fill(&mut said);
             let Some((word, inner)) = said.remove_subcommand() else { break };

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Index;
 use std::{slice, vec};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// A map, sorted by its keys.
@@ -18,7 +18,7 @@ pub struct Map<K, V>(Vec<(K, V)>);
 
 /// A set, sorted.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Set<T>(Vec<T>);
+pub struct Set<T>(Map<T, ()>);
 
 /// A list in order; of equals the first one first. Nothing is sorted but numbers of places, so the code of sorting, 5 KB, is
 /// there once.
@@ -43,6 +43,9 @@ pub type Entries<'a, K, V> = std::iter::Map<slice::Iter<'a, (K, V)>, fn(&'a (K, 
 
 /// The same, to be changed.
 pub type EntriesMut<'a, K, V> = std::iter::Map<slice::IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
+
+/// What is in a set, by reference.
+pub type Items<'a, T> = std::iter::Map<slice::Iter<'a, (T, ())>, fn(&'a (T, ())) -> &'a T>;
 
 impl<K, V> Map<K, V> {
     /// An empty one.
@@ -199,7 +202,7 @@ impl<T> Set<T> {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Map::new())
     }
 
     /// How many it has.
@@ -215,37 +218,30 @@ impl<T> Set<T> {
     }
 
     /// All, sorted.
-    pub fn iter(&self) -> slice::Iter<'_, T> {
-        self.0.iter()
+    pub fn iter(&self) -> Items<'_, T> {
+        self.0.0.iter().map(|(one, ())| one)
     }
 
     /// The least.
     #[must_use]
     pub fn first(&self) -> Option<&T> {
-        self.0.first()
+        self.iter().next()
     }
 
     /// Keeps only those that are wanted.
-    pub fn retain(&mut self, is_wanted: impl FnMut(&T) -> bool) {
-        self.0.retain(is_wanted);
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&T) -> bool) {
+        self.0.retain(|one, ()| is_wanted(one));
     }
 }
 
 impl<T: Ord> Set<T> {
-    fn place<Q: Ord + ?Sized>(&self, one: &Q) -> Result<usize, usize>
-    where
-        T: Borrow<Q>,
-    {
-        self.0.binary_search_by(|own| own.borrow().cmp(one))
-    }
-
     /// The one that is equal.
     pub fn get<Q: Ord + ?Sized>(&self, one: &Q) -> Option<&T>
     where
         T: Borrow<Q>,
     {
-        let place = self.place(one).ok()?;
-        self.0.get(place)
+        let place = self.0.place(one).ok()?;
+        self.0.0.get(place).map(|(one, ())| one)
     }
 
     /// Whether it has one.
@@ -253,12 +249,12 @@ impl<T: Ord> Set<T> {
     where
         T: Borrow<Q>,
     {
-        self.place(one).is_ok()
+        self.0.contains_key(one)
     }
 
     /// Adds one; whether it was not there.
     pub fn insert(&mut self, one: T) -> bool {
-        self.place(&one).map_err(|place| self.0.insert(place, one)).is_err()
+        self.0.insert(one, ()).is_none()
     }
 
     /// Takes one out; whether it was there.
@@ -266,7 +262,7 @@ impl<T: Ord> Set<T> {
     where
         T: Borrow<Q>,
     {
-        self.place(one).map(|place| self.0.remove(place)).is_ok()
+        self.0.remove(one).is_some()
     }
 }
 
@@ -312,9 +308,7 @@ impl<K: Ord, V> Extend<(K, V)> for Map<K, V> {
 
 impl<T: Ord> Extend<T> for Set<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
-        for one in items {
-            self.insert(one);
-        }
+        self.0.extend(items.into_iter().map(|one| (one, ())));
     }
 }
 
@@ -328,9 +322,7 @@ impl<K: Ord, V> FromIterator<(K, V)> for Map<K, V> {
 
 impl<T: Ord> FromIterator<T> for Set<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        let mut set = Self::new();
-        set.extend(sort(items.into_iter().collect(), T::cmp));
-        set
+        Self(items.into_iter().map(|one| (one, ())).collect())
     }
 }
 
@@ -375,19 +367,19 @@ impl<'a, K, V> IntoIterator for &'a mut Map<K, V> {
 
 impl<T> IntoIterator for Set<T> {
     type Item = T;
-    type IntoIter = vec::IntoIter<T>;
+    type IntoIter = std::iter::Map<vec::IntoIter<(T, ())>, fn((T, ())) -> T>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_iter().map(|(one, ())| one)
     }
 }
 
 impl<'a, T> IntoIterator for &'a Set<T> {
     type Item = &'a T;
-    type IntoIter = slice::Iter<'a, T>;
+    type IntoIter = Items<'a, T>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
     }
 }
 
@@ -399,7 +391,7 @@ impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
 
 impl<T: Serialize> Serialize for Set<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        serializer.collect_seq(self)
     }
 }
 
@@ -428,23 +420,7 @@ impl<'de, K: Ord + Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for M
 
 impl<'de, T: Ord + Deserialize<'de>> Deserialize<'de> for Set<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<T>(PhantomData<T>);
-        impl<'de, T: Ord + Deserialize<'de>> Visitor<'de> for List<T> {
-            type Value = Set<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Set<T>, A::Error> {
-                let mut items = Vec::new();
-                while let Some(one) = list.next_element()? {
-                    items.push(one);
-                }
-                Ok(items.into_iter().collect())
-            }
-        }
-        deserializer.deserialize_seq(List(PhantomData))
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

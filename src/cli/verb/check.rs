@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::words::{Help, Takes, Verb};

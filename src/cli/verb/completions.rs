@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use clap::{Arg, Args, Command, ValueEnum};
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
 use crate::cli::words::{self, Help, Takes, Verb};
@@ -39,7 +39,7 @@ impl Verb for Completions {
     const TAKES: Takes = Takes::NOTHING;
 
     fn run(self, context: Context<'_>) -> Result<u8, Halt> {
-        let mut command = words::command();
+        let mut command = words::command(super::TABLE);
         command.build();
         let mut places = Vec::new();
         walk(&command, "section3", &mut places);

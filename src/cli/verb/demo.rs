@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::out::{Halt, Out};
 use crate::cli::words::{Help, Takes, Verb};
 use crate::daemon::DaemonArgs;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
 use crate::cli::words::{Help, Takes, Verb};

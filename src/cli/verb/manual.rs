@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Arg, Args, Command};
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
 use crate::cli::words::{self, Help, Takes, Verb};
@@ -28,7 +28,7 @@ impl Verb for Man {
     const TAKES: Takes = Takes::NOTHING;
 
     fn run(self, context: Context<'_>) -> Result<u8, Halt> {
-        let mut command = words::command();
+        let mut command = words::command(super::TABLE);
         command.build();
         let (name, command) = match self.verb.as_deref() {
             None => ("section3".to_owned(), &mut command),

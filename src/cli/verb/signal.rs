@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Context;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
 use crate::cli::words::{Help, Verb};

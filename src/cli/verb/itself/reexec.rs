@@ -2,9 +2,9 @@
 
 use clap::Args;
 
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Verb};
 use crate::control::client::call_for;
 use crate::wire::{ReexecReport, Request, text};

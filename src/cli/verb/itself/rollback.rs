@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::update::{running, say_what_runs, target, tell};
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Verb};
 use crate::update::place::Place;
 use crate::update::rollback::swap;

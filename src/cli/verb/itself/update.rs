@@ -5,9 +5,9 @@ use std::path::Path;
 
 use clap::Args;
 
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Verb};
 use crate::control::client::{PATIENCE, call_for};
 use crate::sys::clock::wall;

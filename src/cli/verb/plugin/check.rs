@@ -5,9 +5,9 @@ use std::path::Path;
 use clap::Args;
 
 use super::{find, folder_of};
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Takes, Verb};
 use crate::config;
 use crate::config::plugin::{Found, Manifest, folder, judge, sample};

@@ -6,9 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{find, folder_of, place};
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::Halt;
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Takes, Verb};
 use crate::config::{self, plugin::folder};
 use crate::spec::script::{Origin, Provides};

@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{find, place};
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Takes, Verb};
 use crate::config::plugin::schema::{Format, Kind, Range, Schema};
 use crate::config::plugin::{Found, Manifest};

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::folder_of;
+use crate::cli::context::Context;
 use crate::cli::exit;
 use crate::cli::out::{Halt, Out};
-use crate::cli::verb::Context;
 use crate::cli::words::{Help, Takes, Verb};
 use crate::config::plugin::{boxed, manifest};
 use crate::sys::words;

@@ -30,7 +30,7 @@ const CYCLES: usize = 100;
 /// Services named in a message about a cycle; a longer one is cut in the middle.
 const CYCLE_SHOWN: usize = 20;
 
-/// Turns a document into a spec; `None`, or something noted, where it is wrong.
+/// Turns a document into a spec; `None`, and something noted, where it is wrong.
 pub fn spec(root: &Node, report: &mut Report<'_>) -> Option<Spec> {
     let root = Value::root(root);
     let fields = root.fields(report, &TOP)?;

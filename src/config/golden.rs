@@ -236,6 +236,35 @@ fn a_selection_is_made_among_all_services() {
 }
 
 #[test]
+fn numbers_that_the_kernel_or_nobody_takes() {
+    for (keys, allowed) in [
+        ("nice: 20", "a whole number from -20 to 19"),
+        ("nice: -21", "a whole number from -20 to 19"),
+        ("oom_score_adj: 1001", "a whole number from -1000 to 1000"),
+        ("oom_score_adj: -1001", "a whole number from -1000 to 1000"),
+        ("stop_grace: 61m", "at most 1h"),
+    ] {
+        let found = said(&format!("services: {{a: {{command: x, {keys}}}}}"));
+        assert!(found.ends_with(&format!("allowed: {allowed}")), "{keys}: {found}");
+    }
+    let found = said("services: {}\nsupervisor: {stop_grace: 61m}");
+    assert!(found.ends_with("found `61m`; allowed: at most 1h"), "{found}");
+}
+
+/// A message is not as long as the file, and there are not as many as there are lines.
+#[test]
+fn cycles_are_cut() {
+    let ring: String = (0..30).map(|n| format!("  s{n}: {{command: x, depends_on: [s{}]}}\n", (n + 1) % 30)).collect();
+    let found = said(&format!("services:\n{ring}"));
+    assert!(found.contains("-> s9 -> (10 more) -> s20 ->") && found.lines().count() == 1, "{found}");
+    let pairs: String = (0..150)
+        .map(|n| format!("  a{n}: {{command: x, depends_on: [b{n}]}}\n  b{n}: {{command: x, depends_on: [a{n}]}}\n"))
+        .collect();
+    let problems = read(&format!("services:\n{pairs}")).expect_err("cycles");
+    assert_eq!(problems.problems.len() + problems.more, 100);
+}
+
+#[test]
 fn files_as_they_are_named() {
     let env = |_: &str| None;
     let missing = load(Path::new("no/such.yml"), &env).expect_err("missing").to_string();

@@ -61,8 +61,7 @@ pub fn parse(text: &str, file: &str, env: Environment<'_>) -> Result<Spec, Probl
     let check = |root: &tree::Node| {
         let mut report = reader::Report::new(env, folder);
         let spec = check::spec(root, &mut report);
-        let findings = report.into_findings();
-        spec.filter(|_| findings.is_empty()).ok_or(findings)
+        spec.ok_or_else(|| report.into_findings())
     };
     let of_syntax = |wrong| Problems::of_syntax(file, wrong);
     // A good file is on the boot path and is read once; only a wrong one is read again for the places.

@@ -158,9 +158,7 @@ impl<'a> Value<'a> {
     /// Whether it is a map with a key, or with an unknown one that was probably meant to be it.
     pub fn names(&self, key: &str, keys: &Keys) -> bool {
         let Node::Map(entries) = self.node else { return false };
-        entries
-            .iter()
-            .any(|entry| entry.key == key || (!keys.known.contains(&entry.key.as_str()) && keys.meant(&entry.key) == Some(key)))
+        entries.iter().any(|entry| entry.key == key || keys.meant(&entry.key) == Some(key))
     }
 
     /// The place of the value; of its key where the value has none of its own.
@@ -497,6 +495,21 @@ mod tests {
             read("5", |v, r| v.duration(r, ANY)).expect_err("5").starts_with("found `5`; a duration is a number with a unit")
         );
         assert_eq!(read("3K", |v, r| v.size(r)).expect_err("3K"), "found `3K`; a size lies between 4K and 1T");
+    }
+
+    /// A file of a megabyte can be wrong in half a million places.
+    #[test]
+    fn what_is_kept_and_compared_is_bounded() {
+        let env = |_: &str| None;
+        let mut report = Report::new(&env, Path::new(""));
+        for _ in 0..KEPT + 2 {
+            report.note(Spot::default(), String::new(), None);
+        }
+        assert_eq!(report.count(), KEPT + 2);
+        assert_eq!(report.meant("wbe", std::iter::repeat_n("web", COMPARED)), Some("web"));
+        assert_eq!(report.meant("wbe", ["web"].into_iter()), None);
+        let findings = report.into_findings();
+        assert_eq!((findings.list.len(), findings.more), (KEPT, 2));
     }
 
     #[test]

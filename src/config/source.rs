@@ -28,9 +28,7 @@ pub fn read(path: &Path) -> Result<String, String> {
     if let Some(refusal) = writable_by_strangers(found.mode(), nix::unistd::geteuid().is_root()) {
         return Err(refusal);
     }
-    let mut bytes = Vec::new();
-    // The file may grow after its size was read: the limit is on what is read.
-    file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|e| format!("cannot be read: {e}"))?;
+    let bytes = beginning(&mut file).map_err(|e| format!("cannot be read: {e}"))?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(format!("found {} bytes; a config has at most {MAX_SIZE}", found.len().max(bytes.len() as u64)));
     }
@@ -38,6 +36,13 @@ pub fn read(path: &Path) -> Result<String, String> {
         let line = 1 + e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
         format!("line {line} is not UTF-8; save the file as UTF-8")
     })
+}
+
+/// All of a file that is none too large, and a byte too much of any other: it may grow after its size was read.
+fn beginning(file: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a manifest.
@@ -160,6 +165,11 @@ mod tests {
             assert!(said.starts_with(message), "{name}: {said}");
         }
         assert!(read(Path::new("/dev/zero")).is_err_and(|said| said.starts_with("found no regular file")));
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_needed_to_refuse_it() {
+        assert_eq!(beginning(std::io::repeat(0).take(4 * MAX_SIZE)).expect("bytes").len() as u64, MAX_SIZE + 1);
     }
 
     #[test]

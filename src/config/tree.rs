@@ -471,6 +471,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_piece_of_the_text_has_no_place() {
+        let all = "abcdef";
+        let (values, bytes, respell, refusal) = Default::default();
+        let reading = Reading { text: &all[2..4], plain: true, values, bytes, respell, refusal };
+        for (piece, place) in [(0..1, None), (2..3, Some(0)), (3..4, Some(1)), (5..6, None)] {
+            assert_eq!(reading.place(&all[piece.clone()]), place, "{piece:?}");
+        }
+    }
+
+    #[test]
     fn skimming_tells_the_same_words() {
         fn words(node: &Node) -> Vec<(Kind, &str)> {
             match node {

@@ -467,6 +467,54 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&text[..count]), said);
     }
 
+    /// The words that come before the next byte.
+    #[test]
+    fn what_is_missing_is_said() {
+        for (is_torn, unwritten, trouble, said) in [
+            (false, 0, None, ""),
+            (true, 0, None, "\n"),
+            (false, 3, None, ""),
+            (false, 0, Some(Errno::ENOSPC), ""),
+            (false, 1, Some(Errno::ENOSPC), "[section3] 1 line is missing here: no space left on device\n"),
+            (true, 3, Some(Errno::EPIPE), "\n[section3] 3 lines are missing here: broken pipe\n"),
+        ] {
+            let spool = Spool { is_torn, unwritten, trouble, ..Spool::default() };
+            assert_eq!(String::from_utf8_lossy(&spool.missing()), said);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_from_the_first_byte_that_is_not() {
+        let (_out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into).expect("start");
+        for (written, is_torn, unwritten) in [(0, false, 3), (4, false, 2), (5, true, 2), (99, false, 0)] {
+            let mut spool = Spool::default();
+            printer.0.give_up(&mut spool, b"one\ntwo\nsix\n", written, Errno::ENOSPC);
+            let counted = (spool.is_torn, spool.unwritten, spool.untold, printer.fault());
+            assert_eq!(counted, (is_torn, unwritten, unwritten, Some(Errno::ENOSPC)), "{written}");
+            // The same trouble again is no news, another one is.
+            printer.0.give_up(&mut spool, b"x\n", 0, Errno::ENOSPC);
+            assert_eq!((spool.unwritten, printer.fault()), (unwritten + 1, None));
+            printer.0.give_up(&mut spool, b"x\n", 0, Errno::EPIPE);
+            assert_eq!(printer.fault(), Some(Errno::EPIPE));
+        }
+    }
+
+    /// A reader that takes nothing: what was dropped is said at a pause and at the end.
+    #[test]
+    fn what_was_dropped_is_no_secret_of_the_spool() {
+        let (out, into) = nix::unistd::pipe().expect("pipe");
+        let printer = Printer::start(into).expect("start");
+        let mut line = Line::default();
+        let long = [&[b'x'; 60_000][..], b"\n"].concat();
+        let dropped = (0..60).map(|_| line.add(&printer, "web", &long)).sum::<u64>();
+        assert!(dropped > 0);
+        let left = printer.pause(Duration::from_secs(30)).expect("parked");
+        let said = format!("[section3] {dropped} lines are missing here: the reader of stdout is too slow\n");
+        assert!(left.ends_with(said.as_bytes()));
+        drop(out);
+    }
+
     #[test]
     fn a_pause_loses_nothing_and_doubles_nothing_whoever_reads() {
         let (out, into) = nix::unistd::pipe().expect("pipe");

@@ -110,3 +110,30 @@ impl Rest {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_does_not_hold_together_is_refused() {
+        let journal = |name: &str| JournalRest { name: name.to_owned(), ..JournalRest::default() };
+        let of = |names: &[&str], place, feed| Rest {
+            journals: names.iter().map(|name| journal(name)).collect(),
+            places: vec![(LogId(1), place)],
+            feeds: vec![FeedRest { journal: feed, ..FeedRest::default() }],
+            ..Rest::default()
+        };
+        assert_eq!(of(&["a", "b.c"], 1, 0).check(), Ok(()));
+        for (rest, said) in [
+            (of(&["a"], 1, 0), "log 1 is not among the 1 logs"),
+            (of(&["a"], 0, 2), "log 2 is not among the 1 logs"),
+            (of(&[""], 0, 0), "`` is no name of a log"),
+            (of(&["."], 0, 0), "`.` is no name of a log"),
+            (of(&[".."], 0, 0), "`..` is no name of a log"),
+            (of(&["a/b"], 0, 0), "`a/b` is no name of a log"),
+        ] {
+            assert_eq!(rest.check(), Err(said.to_owned()));
+        }
+    }
+}

@@ -520,6 +520,82 @@ fn a_log_that_is_closed_and_opened_again_has_one_owner() {
     assert_eq!(counters.size(), 10_009);
 }
 
+/// The supervisor's own voice is bounded too, and says what it lost.
+#[test]
+fn own_messages_that_find_no_room_are_counted() {
+    let rig = Rig::new();
+    let stopped = rig.pump.pause(DEADLINE).expect("a pump that stands still");
+    let text = "x".repeat(64 << 10);
+    let said = (0..10).filter(|_| rig.pump.say("T", &text)).count();
+    assert_eq!(said, 4, "256 KiB may wait");
+    drop(stopped);
+    rig.snapshot(LogId::OWN, None);
+    assert!(rig.pump.say("T", "again"), "there is no room though all is written");
+    rig.snapshot(LogId::OWN, None);
+    let log = String::from_utf8(rig.read("section3.log")).expect("text");
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("xxx")).collect();
+    assert_eq!(lines, ["T 6 messages are missing here: the disk is too slow for them", "T again"]);
+}
+
+/// An unfinished line is not held back for another pipe without end, and not beyond the pump's own.
+#[test]
+fn what_is_held_back_is_bounded_and_written_at_the_end() {
+    let rig = Rig::new();
+    rig.pump.open(WEB, "web", limits("1M", 5));
+    let (mut first, _second) = (rig.pipe(WEB, 1), rig.pipe(WEB, 2));
+    // Looks until so many bytes were read; returns how many of them are held back.
+    let held_of = |read: usize| loop {
+        let feed = rig.pump.pause(DEADLINE).expect("a pump that stands still").rest.feeds.swap_remove(0);
+        let (held, kept) = (feed.held.0.len(), usize::try_from(feed.kept).expect("small"));
+        assert!(held <= 64 << 10, "{held} bytes are held back");
+        if held + kept == read {
+            return held;
+        }
+    };
+    first.write_all(&[b'x'; 70 << 10]).expect("write");
+    held_of(70 << 10);
+    first.write_all(b"\nbegun").expect("write");
+    assert_eq!(held_of((70 << 10) + 6), 5);
+    let Rig { _home: home, path, pump, .. } = rig;
+    assert_eq!(pump.shutdown(DEADLINE).len(), 2);
+    assert!(fs::read(path.join("web.log")).expect("read").ends_with(b"x\nbegun"));
+    drop(home);
+}
+
+/// The tail of a run whose output no file holds is bounded as well, in lines and in bytes.
+#[test]
+fn the_tail_of_what_is_lost_is_bounded() {
+    let rig = Rig::new();
+    std::os::unix::fs::symlink("elsewhere", rig.path.join("web.log")).expect("symlink");
+    rig.pump.open(WEB, "web", limits("1M", 5));
+    let lines = numbered(3000, 9);
+    let mut into = rig.pipe(WEB, 1);
+    into.write_all(&lines).expect("write");
+    assert_eq!(rig.drain(WEB, 1), lines[lines.len() - 200..]);
+    into.write_all(&vec![b'x'; 20_000]).expect("write");
+    rig.pump.drain(WEB, Run(1));
+    let tail = rig.await_report(|report| if let Report::Drained { tail, .. } = report { Some(tail) } else { None });
+    assert_eq!(tail, vec![b'x'; 8 << 10]);
+}
+
+/// Whoever holds the old pipe of one log is no business of another.
+#[test]
+fn what_is_left_over_of_one_log_stays_when_another_drains() {
+    let rig = Rig::new();
+    let db = LogId(2);
+    rig.pump.open(WEB, "web", limits("1M", 5));
+    rig.pump.open(db, "db", limits("1M", 5));
+    let (mut stuck, _held) = (rig.pipe(WEB, 1), rig.pipe(db, 1));
+    rig.drain(WEB, 1);
+    rig.drain(db, 1);
+    let _runs = rig.pipe(WEB, 2);
+    rig.drain(db, 9);
+    stuck.write_all(b"late\n").expect("somebody reads");
+    drop(stuck);
+    rig.drain(WEB, 1);
+    assert_eq!(rig.read("web.log"), b"late\n");
+}
+
 /// G20: own messages have a time.
 #[test]
 fn own_messages_go_to_the_file_with_their_time_and_to_the_console_without() {

@@ -1,5 +1,6 @@
 //! `decisions:`: the hooks and plugins that may advise on a service.
 
+use super::hooks::{NAME, is_name};
 use crate::config::reader::{Report, Spot, Value, shown};
 use crate::config::tree::Node;
 
@@ -28,19 +29,10 @@ pub fn read(value: &Value<'_>, report: &mut Report<'_>) -> Option<Vec<Wanted>> {
         if wanted[..at].iter().any(|before| before.name == *name) {
             report.note(spot.clone(), format!("found `{}` a second time; a script is asked once", shown(name)), None);
         } else if !is_name(name) {
-            let rule = "a script's name is 1 to 64 letters, digits, `_`, `.` or `-`, and starts with a letter or digit";
-            report.note(spot.clone(), format!("found `{}`; {rule}", shown(name)), None);
+            report.note(spot.clone(), format!("found `{}`; {NAME}", shown(name)), None);
         }
     }
     Some(wanted)
-}
-
-/// As of services: it becomes a part of `hook:NAME`, and stands in files and on lines.
-fn is_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        && text.len() <= 64
 }
 
 #[cfg(test)]

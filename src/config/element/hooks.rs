@@ -278,12 +278,35 @@ mod tests {
             ("[{on: crash, run: [./no.sh]}]", "found a list; no such file: "),
             ("[{on: crash, run: []}]", "found a list; a command of no words"),
             ("[{on: crash, run: x, timeout: 11m}]", "found `11m`; allowed: more than 0s, at most 10m"),
+            ("[{on: crash, run: x, timeout: 0s}]", "found `0s`; allowed: more than 0s, at most 10m"),
+            ("[{on: crash, run: x, service: ''}]", "found ``; allowed: a name of services"),
             ("[{on: crash, run: x, service: 'a b'}]", "found `a b`; allowed: a name of services"),
             ("[{event: crash, run: x}]", "unknown key `event`; allowed: `on`, `service`, `run`, `timeout` -> on"),
         ] {
             let found = hooks(text, folder.path()).expect_err(text);
             assert!(found[0].starts_with(said), "{text}: {found:?}");
         }
+    }
+
+    #[test]
+    fn names_and_patterns() {
+        let (longest, longer) = ("a".repeat(64), "a".repeat(65));
+        for (text, is_one) in [("a", true), ("7.b-c_d", true), (&longest, true), (&longer, false), ("", false), ("-a", false)] {
+            assert_eq!(is_name(text), is_one, "{text}");
+        }
+        for (text, is_one) in [("*", true), ("a?", true), (&longest, true), (&longer, false), ("", false)] {
+            assert_eq!(service_glob(text).is_ok(), is_one, "{text}");
+        }
+        let mut names = HashSet::new();
+        let mut free = |program: &str| free_name(program, &mut names);
+        assert_eq!([free("/bin/a"), free("a"), free("a b"), free("x/..")], ["a", "a-2", "program", "program-2"]);
+        assert_eq!((free(&longest), free(&longest)), (longest.clone(), format!("{}-2", "a".repeat(56))));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once() {
+        let found = hooks("[{on: gaveup, run: x, timeout: 0s}]", Path::new("/")).expect_err("wrong");
+        assert_eq!(found.len(), 2, "{found:?}");
     }
 
     #[test]

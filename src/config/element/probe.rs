@@ -261,6 +261,9 @@ mod tests {
             ("{http: \"https://x/\"}", "found `https://x/`; a probe asks without TLS"),
             ("{http: \"http://\"}", "found `http://`; allowed: a URL"),
             ("{http: \"http://u@h/\"}", "found `http://u@h/`; allowed: a URL"),
+            ("{http: \"http://h/a#b\"}", "found `http://h/a#b`; allowed: a URL"),
+            ("{http: \"http://[::1]80/\"}", "found `http://[::1]80/`; allowed: a URL"),
+            ("{tcp: \"a/b:80\"}", "found `a/b:80`; allowed: `HOST:PORT`"),
             ("{http: \"http://h/a b\"}", "found `http://h/a b`; allowed: a URL"),
             ("{http: \"http://h/\\r\\nX: y\"}", "found `http://h/\\r\\nX: y`; allowed: a URL"),
             ("{http: \"http://h:x/\"}", "found `http://h:x/`; allowed: a URL"),
@@ -271,6 +274,7 @@ mod tests {
             ("{log: \"\"}", "found ``; allowed: a regular expression"),
             ("{file: \"\"}", "found ``; allowed: a path"),
             ("{plugin: a}", "found `a`; allowed: `PLUGIN.NAME`"),
+            ("{plugin: a.}", "found `a.`; allowed: `PLUGIN.NAME`"),
             ("{plugin: .b}", "found `.b`; allowed: `PLUGIN.NAME`"),
             (
                 "{test: x}",
@@ -285,6 +289,8 @@ mod tests {
         for (text, said) in [
             ("{notify: systemd}", "unknown key `notify`; allowed: `tcp`, `http`, `exec`, `file`, `plugin`, `interval`"),
             ("{log: x}", "unknown key `log`; allowed: `tcp`"),
+            ("{file: x, interval: 0s}", "found `0s`; allowed: more than 0s"),
+            ("{file: x, timeout: 0s}", "found `0s`; allowed: more than 0s"),
             ("{file: x, failures: 0}", "found `0`; allowed: a whole number from 1 to 1000"),
             ("{file: x, action: stop}", "found `stop`; allowed: `restart`, `none`"),
         ] {

@@ -119,6 +119,12 @@ mod tests {
         let said = pick(UnknownName::Error, Some("a,wbe,zzz")).expect_err("unknown");
         assert_eq!(said[0], ("found `wbe` in the variable `V`; no such service".to_owned(), Some("web".to_owned())));
         assert_eq!(said.len(), 2);
+        let many: Vec<_> = (0..30).map(|n| ServiceName::parse(&format!("s{n}")).expect("name")).collect();
+        let env = |_: &str| Some(",".to_owned());
+        let mut report = Report::new(&env, std::path::Path::new(""));
+        let choice = Choice { env: "V".to_owned(), unknown: UnknownName::Warn, spot: Spot::default() };
+        assert!(choice.apply(&many, &mut report).is_none());
+        assert!(report.into_findings().list[0].message.ends_with("`s18`, `s19`"), "the message is as long as the file");
         for (unknown, value) in [(UnknownName::Warn, "x"), (UnknownName::Warn, ","), (UnknownName::Error, ",")] {
             let said = pick(unknown, Some(value)).expect_err(value);
             let expected = format!("found `{value}` in the variable `V`, which names no service; allowed: `a`, `b`, `web`");

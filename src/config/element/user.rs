@@ -86,7 +86,7 @@ mod tests {
         {
             assert_eq!(probe::read(text, umask), Ok(mask), "{text}");
         }
-        for bad in ["", "8", "018", "1000", "00022", "-1", "u=rwx", "0x12", "1.0", "[022]"] {
+        for bad in ["", "8", "018", "1000", "00022", "-1", "+22", "u=rwx", "0x12", "1.0", "[022]"] {
             let said = probe::read(bad, umask).expect_err(bad);
             assert!(said.ends_with(UMASK), "{bad}: {said}");
         }

@@ -10,14 +10,17 @@ use tokio::sync::mpsc;
 
 use super::program::edition;
 use super::*;
+use crate::control::server::Call;
 use crate::daemon::inbox::CAPACITY;
 use crate::daemon::recipe::Materials;
 use crate::daemon::stand::{self, Stand};
 use crate::supervision::{Question, ServiceId};
 use crate::sys::spawn::Recipe;
 use crate::value::{Run, ServiceName};
+use crate::wire::Request;
 use crate::wire::advice::{Case, CaseFacts, Point, Step, Verdict};
 use crate::wire::event::StartReason;
+use crate::wire::request::Form;
 
 fn play(play: impl FnOnce(&mut Stand)) {
     stand::play("services: {web: {command: x, ready: {log: up}}}", |mut stand| {
@@ -238,6 +241,29 @@ fn letters_that_nobody_has_read_are_no_part_of_the_state() {
             let failures = stand.failures();
             assert!(failures.len() == 1 && failures[0].ends_with("the last letter"), "{failures:?}");
             assert!(letters.try_recv().is_err(), "a letter was not read");
+        });
+    }
+}
+
+/// What stands in the way may come with the last letters.
+#[test]
+fn what_the_last_letters_ask_for_is_waited_for_too() {
+    for (cuts_flows, is_passing) in [(false, true), (true, false)] {
+        play(|stand| {
+            let (answer, _sent) = crate::control::server::answer(Form::Plain);
+            let request = Request::Events { lines: 1, follow: false };
+            let call = Letter::Call(Call { request, uid: 0, answer });
+            stand.daemon.inbox.try_send(call).expect("room");
+            let (asker, rehearsed) = (asker(), stand.rehearsed());
+            let said = loop {
+                match stand.daemon.leave(&asker, &rehearsed, cuts_flows, &mut stand.letters, stand.now) {
+                    Hitch::Passing(why) if why.contains("pump") => {}
+                    Hitch::Passing(why) => break (true, why),
+                    Hitch::Final(why) => break (false, why),
+                }
+            };
+            assert_eq!(said.0, is_passing, "{}", said.1);
+            assert!(said.1.contains(if is_passing { "answers are under way" } else { "cannot run " }), "{}", said.1);
         });
     }
 }

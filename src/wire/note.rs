@@ -1,12 +1,11 @@
 //! What a client tells the supervisor of an update: facts about the file on disk, so that they become events. Nothing follows
 //! from it.
 
-use serde_json::{Map, Value, json};
-
 use super::event::UpdatePhase;
 use super::request::{Args, usage};
 use super::{Fault, escape};
 use crate::value::Version;
+use crate::value::json::Table;
 
 /// The most letters of an error that are kept.
 const MAX_ERROR: usize = 1000;
@@ -32,14 +31,9 @@ impl UpdateNote {
         Self { phase, from, to, error }
     }
 
-    pub(super) fn args(&self) -> Value {
-        let mut args = Map::new();
-        args.insert("phase".to_owned(), json!(self.phase));
-        for (key, version) in [("from", self.from), ("to", self.to)] {
-            args.extend(version.map(|version| (key.to_owned(), json!(version))));
-        }
-        args.extend(self.error.as_ref().map(|error| ("error".to_owned(), json!(error))));
-        Value::Object(args)
+    pub(super) fn add_to(&self, args: Table) -> Table {
+        let args = args.field("phase", &self.phase).maybe("from", self.from.as_ref()).maybe("to", self.to.as_ref());
+        args.maybe("error", self.error.as_ref())
     }
 
     pub(super) fn decode(args: &mut Args) -> Result<Self, Fault> {

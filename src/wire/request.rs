@@ -1,11 +1,11 @@
 //! What a client can ask: a closed list. No request holds a path, and none can be longer than [`MAX_LINE`].
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::fault::shortened;
 use super::{Fault, FaultCode, State, UpdateNote, plain};
-use crate::value::json;
+use crate::value::json::{self, Table};
 use crate::value::name::SUPERVISOR;
 use crate::value::sorted::Set;
 use crate::value::{ServiceName, Signal};
@@ -170,6 +170,12 @@ pub enum LogName {
     Supervisor,
 }
 
+impl Serialize for LogName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl LogName {
     /// The name as written.
     #[must_use]
@@ -220,9 +226,9 @@ impl Request {
     /// The request as one JSON line, its newline included.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut line = json!({"v": VERSION, "op": self.op(), "args": self.args()}).to_string();
-        line.push('\n');
-        line
+        // Only a map with keys that are no strings cannot be written, and there is none.
+        let args = self.args().end().unwrap_or_default();
+        format!("{{\"v\":{VERSION},\"op\":\"{}\",\"args\":{}}}\n", self.op(), args.get())
     }
 
     /// The word for it.
@@ -248,35 +254,30 @@ impl Request {
         }
     }
 
-    fn args(&self) -> Value {
-        let strings = |names: &[ServiceName]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-        let logs_of = |logs: &[LogName]| logs.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
+    fn args(&self) -> Table {
+        let args = Table::new();
         match self {
-            Self::Status { names } => json!({"names": strings(names)}),
+            Self::Status { names } => args.field("names", names),
             Self::Start(order) | Self::Stop(order) | Self::Restart(order) => {
-                json!({"names": strings(&order.names), "all": order.all, "wait": order.wait})
+                args.field("names", &order.names).field("all", &order.all).field("wait", &order.wait)
             }
-            Self::Reload { dry_run, apply } => json!({"dry_run": dry_run, "apply": apply}),
-            Self::Tail { logs, lines, follow } => json!({"names": logs_of(logs), "lines": lines, "follow": follow}),
-            Self::Wait { name, state } => json!({"name": name, "state": state}),
-            Self::Events { lines, follow } => json!({"lines": lines, "follow": follow}),
-            Self::Signal { name, signal } => json!({"name": name, "signal": signal}),
-            Self::Rotate { logs } => json!({"names": logs_of(logs)}),
-            Self::Hook(HookOrder::List) => json!({"action": "list"}),
-            Self::Hook(HookOrder::Enable { name }) => json!({"action": "enable", "name": name}),
-            Self::Hook(HookOrder::Disable { name }) => json!({"action": "disable", "name": name}),
-            Self::Emit { name, data } => json!({"name": name, "data": data}),
-            Self::Plugin(PluginCall { plugin, command, args, limit_ms }) => {
-                let mut all = json!({"args": args, "limit_ms": limit_ms});
-                for (key, word) in [("plugin", plugin), ("command", command)] {
-                    if let Some(word) = word {
-                        all[key] = json!(word);
-                    }
-                }
-                all
-            }
-            Self::Version | Self::Reexec => json!({}),
-            Self::Updated(note) => note.args(),
+            Self::Reload { dry_run, apply } => args.field("dry_run", dry_run).field("apply", apply),
+            Self::Tail { logs, lines, follow } => args.field("names", logs).field("lines", lines).field("follow", follow),
+            Self::Wait { name, state } => args.field("name", name).field("state", state),
+            Self::Events { lines, follow } => args.field("lines", lines).field("follow", follow),
+            Self::Signal { name, signal } => args.field("name", name).field("signal", signal),
+            Self::Rotate { logs } => args.field("names", logs),
+            Self::Hook(HookOrder::List) => args.field("action", "list"),
+            Self::Hook(HookOrder::Enable { name }) => args.field("action", "enable").field("name", name),
+            Self::Hook(HookOrder::Disable { name }) => args.field("action", "disable").field("name", name),
+            Self::Emit { name, data } => args.field("name", name).field("data", data),
+            Self::Plugin(PluginCall { plugin, command, args: words, limit_ms }) => args
+                .field("args", words)
+                .field("limit_ms", limit_ms)
+                .maybe("plugin", plugin.as_ref())
+                .maybe("command", command.as_ref()),
+            Self::Version | Self::Reexec => args,
+            Self::Updated(note) => note.add_to(args),
         }
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
 use crate::value::Version;
+use serde_json::json;
+
 use crate::value::json;
 use crate::value::sorted::Set;
 use crate::wire::event::UpdatePhase;
@@ -75,7 +77,7 @@ fn golden_requests() {
     }
     assert_eq!(
         Request::Stop(order_of(&["web"], false, true)).encode(),
-        "{\"args\":{\"all\":false,\"names\":[\"web\"],\"wait\":true},\"op\":\"stop\",\"v\":1}\n"
+        "{\"v\":1,\"op\":\"stop\",\"args\":{\"names\":[\"web\"],\"all\":false,\"wait\":true}}\n"
     );
 }
 

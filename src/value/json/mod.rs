@@ -19,7 +19,7 @@ mod write;
 pub use border::Flaw;
 pub use raw::Raw;
 pub use read::{from_slice, from_str};
-pub use write::{Unwritable, to_string, to_vec};
+pub use write::{Table, Unwritable, to_string, to_vec};
 
 use serde::Serialize;
 use serde_json::Value;

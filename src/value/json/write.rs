@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::LIST;
+use super::{LIST, Raw};
 
 /// Something in a value cannot be written as JSON, such as a path that is not UTF-8.
 #[derive(Debug)]
@@ -43,6 +43,45 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Unwritable>
 /// Something in the value cannot be written as JSON.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unwritable> {
     to_string(value).map(String::into_bytes)
+}
+
+/// A table that is written field by field. For one that no type stands for.
+pub struct Table(Result<Writer, Unwritable>);
+
+impl Table {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Ok(Writer { text: "{".to_owned(), is_key: false }))
+    }
+
+    /// With a field more; its key comes once.
+    #[must_use]
+    pub fn field<T: Serialize + ?Sized>(self, key: &str, value: &T) -> Self {
+        Self(self.0.and_then(|mut writer| {
+            writer.key(key);
+            value.serialize(&mut writer)?;
+            Ok(writer)
+        }))
+    }
+
+    /// With a field more, if there is a value.
+    #[must_use]
+    pub fn maybe<T: Serialize>(self, key: &str, value: Option<&T>) -> Self {
+        match value {
+            Some(value) => self.field(key, value),
+            None => self,
+        }
+    }
+
+    /// The text.
+    ///
+    /// # Errors
+    ///
+    /// Something in a value cannot be written as JSON.
+    pub fn end(self) -> Result<Raw, Unwritable> {
+        self.0.map(|writer| Raw::trusted(&(writer.text + "}")))
+    }
 }
 
 struct Writer {

@@ -50,7 +50,7 @@ pub fn following() -> (Follower, Following) {
 impl Follower {
     /// Passes a chunk on; `false` where the reader is gone or too slow, then this end is to be dropped.
     #[must_use]
-    pub(super) fn send(&self, chunk: &Arc<[u8]>) -> bool {
+    pub fn send(&self, chunk: &Arc<[u8]>) -> bool {
         let waiting = self.shared.waiting.fetch_add(chunk.len(), Ordering::AcqRel) + chunk.len();
         if waiting > MOST_WAITING {
             self.shared.too_slow.store(true, Ordering::Release);
@@ -78,6 +78,12 @@ impl Following {
     /// As [`Following::next`].
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Arc<[u8]>, FollowEnd>> {
         self.chunks.poll_recv(context).map(|chunk| self.account(chunk))
+    }
+
+    /// Whether no more comes because this reader fell too far behind.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.shared.too_slow.load(Ordering::Acquire)
     }
 
     /// The bytes that are here already; `None` where there are none, now or ever.

@@ -80,7 +80,7 @@ fn the_first_place_with_a_listener_is_asked() {
     let script = script(vec![answer]);
     let data = call(&script.places(), &Request::Version, None).unwrap();
     assert_eq!(data.get(), "[1]");
-    assert_eq!(script.thread.join().unwrap(), ["{\"args\":{},\"op\":\"version\",\"v\":1}\n"]);
+    assert_eq!(script.thread.join().unwrap(), ["{\"v\":1,\"op\":\"version\",\"args\":{}}\n"]);
 }
 
 #[test]

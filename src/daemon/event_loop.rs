@@ -26,6 +26,7 @@ use super::recipe::Surroundings;
 use super::rest::{self, Rest};
 use super::ring::Ring;
 use super::streams::Subscribers;
+use super::tails::Tails;
 use super::watch::Watches;
 use crate::control::server::{self, Call};
 use crate::log::{LogCounters, Pump};
@@ -90,6 +91,7 @@ pub struct Daemon {
     pub(super) orders: Orders,
     pub(super) questions: Questions,
     pub(super) subscribers: Subscribers,
+    pub(super) tails: Tails,
     pub(super) surroundings: Surroundings,
     pub(super) restrictions: Vec<String>,
     pub(super) occupancy: Occupancy,
@@ -138,6 +140,7 @@ impl Daemon {
             orders: Orders::default(),
             questions: Questions::default(),
             subscribers: Subscribers::default(),
+            tails: Tails::default(),
             surroundings,
             restrictions,
             occupancy,

@@ -31,6 +31,7 @@ mod sentence;
 #[cfg(test)]
 mod stand;
 mod streams;
+mod tails;
 mod task;
 mod usage;
 mod view;

@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::event_loop::Daemon;
+use super::tails::{Followed, Next, Tail, TailRest, Tails};
 use crate::control::server::{Answer, Lost};
-use crate::log::{FollowEnd, Following, LogId, Snapshot, following};
+use crate::log::{Following, LogId, Snapshot, following};
 use crate::sys::{task, words};
 use crate::value::json;
 use crate::wire::event::{Event, Origin};
@@ -115,10 +116,26 @@ impl Daemon {
         let several = logs.len() > 1;
         let asked: Vec<Asked> = logs.into_iter().map(|(name, log)| self.ask_for_tail(name, log, lines, follow)).collect();
         let flow = (!follow).then(|| Rc::clone(&self.flows));
+        let tails = self.tails.clone();
         task::begin(async move {
             let _flow = flow;
             // An error means that the client is gone: there is nobody to tell.
-            let _ = tail(asked, lines, several, answer).await;
+            let _ = tail(asked, lines, several, &tails, answer).await;
+        });
+    }
+
+    /// Goes on with what the program before followed for a client. Nothing was written to the logs since, if the pump has not
+    /// begun to read yet.
+    pub(super) fn stream_tail_from(&self, rest: TailRest, answer: Answer) {
+        let logs = rest.logs.into_iter().map(|(service, log, unsent)| {
+            let (follower, live) = following();
+            self.pump.snapshot(log, false, Some(follower), Box::new(drop));
+            Followed::new(service.map_or(LogName::Supervisor, LogName::Service), log, live, unsent.0)
+        });
+        let writer = TailText::new(if rest.several { 0 } else { 1 }, true, false);
+        let tail = self.tails.enter(rest.connection, rest.several, logs.collect());
+        task::begin(async move {
+            let _ = follow(tail, answer, writer).await;
         });
     }
 
@@ -128,7 +145,7 @@ impl Daemon {
         // The other end may have given up waiting.
         let reply = Box::new(move |snapshot| drop(reply.send(snapshot)));
         self.pump.snapshot(log, lines > 0, follower, reply);
-        Asked { name, snapshot, live }
+        Asked { name, log, snapshot, live }
     }
 }
 
@@ -145,15 +162,16 @@ async fn send_event(answer: &Answer, event: &Event, origin: &Origin) -> Result<(
 /// A log that was asked for.
 struct Asked {
     name: LogName,
+    log: LogId,
     snapshot: oneshot::Receiver<Option<Snapshot>>,
     live: Option<Following>,
 }
 
-async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> Result<(), Lost> {
+async fn tail(asked: Vec<Asked>, lines: u32, several: bool, tails: &Tails, answer: Answer) -> Result<(), Lost> {
     let mut lives = Vec::new();
     let follows = asked.iter().any(|one| one.live.is_some());
     let mut writer = TailText::new(if several { 0 } else { 1 }, follows, false);
-    for Asked { name, snapshot, live } in asked {
+    for Asked { name, log, snapshot, live } in asked {
         let snapshot = match timeout(PUMP_PATIENCE, snapshot).await {
             Ok(Ok(Some(snapshot))) => snapshot,
             Ok(Ok(None)) => continue,
@@ -186,78 +204,38 @@ async fn tail(asked: Vec<Asked>, lines: u32, several: bool, answer: Answer) -> R
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             send_line(&answer, &mut writer, &TailItem::new(name.as_str(), line)).await?;
         }
-        lives.extend(live.map(|live| (name, live)));
+        lives.extend(live.map(|live| Followed::new(name, log, live, Vec::new())));
     }
     if lives.is_empty() {
         answer.end().await;
         return Ok(());
     }
-    follow(lives, answer, writer).await
+    let Some(connection) = answer.connection() else { return Err(Lost) };
+    follow(tails.enter(connection, several, lives), answer, writer).await
 }
 
-async fn follow(lives: Vec<(LogName, Following)>, answer: Answer, mut writer: TailText) -> Result<(), Lost> {
-    // One task a log cuts its chunks into lines; here they meet.
-    let (lines, mut met) = mpsc::channel::<(LogName, Result<Vec<u8>, FollowEnd>)>(256);
-    for (name, mut live) in lives {
-        let lines = lines.clone();
-        task::begin(async move {
-            let mut unfinished = Vec::new();
-            loop {
-                let next = tokio::select! {
-                    next = live.next() => next,
-                    // The client left, and the log may be silent for ever.
-                    () = lines.closed() => return,
-                };
-                match next {
-                    Ok(chunk) => {
-                        unfinished.extend_from_slice(&chunk);
-                        while let Some(end) = memchr::memchr(b'\n', &unfinished) {
-                            let rest = unfinished.split_off(end + 1);
-                            let line = std::mem::replace(&mut unfinished, rest);
-                            if lines.send((name.clone(), Ok(line))).await.is_err() {
-                                return;
-                            }
-                        }
-                        // Output without a line end must not gather here without bound.
-                        if unfinished.len() > LONGEST_LINE
-                            && lines.send((name.clone(), Ok(std::mem::take(&mut unfinished)))).await.is_err()
-                        {
-                            return;
-                        }
-                    }
-                    Err(end) => {
-                        if !unfinished.is_empty() {
-                            let _ = lines.send((name.clone(), Ok(unfinished))).await;
-                        }
-                        let _ = lines.send((name, Err(end))).await;
-                        return;
-                    }
-                }
-            }
-        });
-    }
-    drop(lines);
+async fn follow(tail: Rc<Tail>, answer: Answer, mut writer: TailText) -> Result<(), Lost> {
     loop {
-        tokio::select! {
-            line = met.recv() => match line {
-                Some((name, Ok(line))) => send_line(&answer, &mut writer, &TailItem::new(name.as_str(), &line)).await?,
-                Some((_, Err(FollowEnd::TooSlow))) => {
-                    answer.refuse(&too_slow_fault("tail"));
-                    return Ok(());
-                }
-                Some((_, Err(FollowEnd::Closed))) => {}
-                None => {
-                    answer.end().await;
-                    return Ok(());
-                }
-            },
+        let next = tokio::select! {
+            next = tail.next() => next,
             () = answer.lost() => return Err(Lost),
+        };
+        match next {
+            Next::Line(name, line) => {
+                send_line(&answer, &mut writer, &TailItem::new(name.as_str(), &line)).await?;
+                tail.sent();
+            }
+            Next::TooSlow => {
+                answer.refuse(&too_slow_fault("tail"));
+                return Ok(());
+            }
+            Next::Closed => {
+                answer.end().await;
+                return Ok(());
+            }
         }
     }
 }
-
-/// A line without an end is passed on in pieces of this.
-const LONGEST_LINE: usize = 64 << 10;
 
 async fn send_line(answer: &Answer, writer: &mut TailText, item: &TailItem) -> Result<(), Lost> {
     answer

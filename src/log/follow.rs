@@ -86,6 +86,12 @@ impl Following {
         self.chunks.poll_recv(context).map(|chunk| self.account(chunk))
     }
 
+    /// Whether no more comes because this reader fell too far behind.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.shared.too_slow.load(Ordering::Acquire)
+    }
+
     /// The bytes that are here already; `None` where there are none, now or ever.
     pub fn next_now(&mut self) -> Option<Arc<[u8]>> {
         let chunk = self.chunks.try_recv().ok()?;

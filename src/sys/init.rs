@@ -20,7 +20,11 @@ pub fn open_null() -> Result<(OwnedFd, Option<Errno>), Errno> {
     loop {
         let (null, why) = match open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(null) => (null, None),
-            Err(errno) => (nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0, Some(errno)),
+            // Not there, without a driver behind it, or on a mount that knows no devices.
+            Err(errno @ (Errno::ENOENT | Errno::ENXIO | Errno::ENODEV | Errno::EACCES | Errno::EPERM)) => {
+                (nix::unistd::pipe2(OFlag::O_CLOEXEC)?.0, Some(errno))
+            }
+            Err(errno) => return Err(errno),
         };
         if null.as_raw_fd() > 2 {
             return Ok((null, why));

@@ -248,6 +248,11 @@ impl Daemon {
                 self.stream_events_from(next, answer);
             }
         }
+        for tail in state.tails {
+            if let Some(answer) = answers.remove(&tail.connection) {
+                self.stream_tail_from(tail, answer);
+            }
+        }
         for (_, answer) in answers {
             answer.refuse(
                 &Fault::new(FaultCode::Replaced, "the supervisor replaced its own program meanwhile").with_hint("ask again"),

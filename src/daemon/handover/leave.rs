@@ -137,6 +137,7 @@ impl Daemon {
             asker: asker.actor.clone(),
             answer: asker.answer.as_ref().and_then(Answer::connection),
             hooks: Raw::of(&self.hooks.rest()).ok(),
+            tails: self.tails.rest(),
         }
     }
 }

@@ -13,11 +13,12 @@
 //! | `children` | written down; a launch under way by the descriptor that tells its outcome. The kernel keeps parent, parent-death signals and zombies |
 //! | errands of probes | ended and reaped; their questions are asked again |
 //! | `backlog` | launches: written down, those whose files are being read begin again; drains with their limits. Ended children are looked for at once |
-//! | `logs`, `pump` | stands still; begun lines, lost bytes not marked yet, tails, reports, console bytes: written down; pipes and folder by descriptor. `tail -f` ends with a message |
+//! | `logs`, `pump` | stands still; begun lines, lost bytes not marked yet, tails, reports, console bytes: written down; pipes and folder by descriptor |
 //! | `watches` | written down: `NOTIFY_SOCKET`, watchdogs and readiness pipes by descriptor, searches by their begun line, health by its standing and the time of the next check. Polled questions are asked again |
 //! | `ring` | written down: no hole in `seq`, `boot` stays |
 //! | `orders`, `places` | connections by descriptor with what is unread, unsent, and waited for; a request that nobody read yet is read again |
 //! | `subscribers` | connections, each with the next event it is to get |
+//! | `tails` | connections that follow logs, each with the bytes it was not sent yet; the pump stands still until they follow again |
 //! | `questions` | waited for, a second at most; then the machine goes on at their deadline, as it does without an answer |
 //! | answers under way (`flows`) | waited for, a second at most; then they end with a message |
 //! | a reload, a search of output on another thread, the launch of a service with a `log:` probe | waited for; where that takes too long the re-exec is refused |

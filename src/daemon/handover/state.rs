@@ -10,6 +10,7 @@ use crate::control::server::LineRest;
 use crate::daemon::children::ChildrenRest;
 use crate::daemon::orders::OrdersRest;
 use crate::daemon::ring::RingRest;
+use crate::daemon::tails::TailRest;
 use crate::daemon::watch::WatchRest;
 use crate::log::Report;
 use crate::log::rest::Rest;
@@ -77,6 +78,9 @@ pub struct State<S = Supervisor> {
     /// What the link to the hook host knows; the host itself is started anew.
     #[serde(default)]
     pub hooks: Option<Raw>,
+    /// Those that follow logs, and what each was not sent yet.
+    #[serde(default)]
+    pub tails: Vec<TailRest>,
 }
 
 impl<S: Serialize> State<S> {

@@ -8,6 +8,7 @@ use tokio::task::{LocalSet, yield_now};
 use super::*;
 use crate::control::server::answer;
 use crate::daemon::stand;
+use crate::daemon::tails::LONGEST_LINE;
 use crate::log::Follower;
 use crate::value::ServiceName;
 use crate::wire::event::{Actor, Kind};
@@ -30,7 +31,8 @@ fn follow(scene: impl AsyncFnOnce(Follower, Receiver<Vec<u8>>)) {
     LocalSet::new().block_on(&runtime, async {
         let ((answer, sent), (follower, following)) = (answer(Form::Plain), following());
         task::begin(async {
-            let _ = super::follow(vec![(web(), following)], answer, TailText::new(1, true, false)).await;
+            let tail = Tails::default().enter(7, false, vec![Followed::new(web(), LogId(0), following, Vec::new())]);
+            let _ = super::follow(tail, answer, TailText::new(1, true, false)).await;
         });
         scene(follower, sent).await;
     });
@@ -79,15 +81,20 @@ fn who_left_a_silent_log_is_forgotten() {
 async fn a_log_that_does_not_come_is_not_waited_for_and_one_that_is_gone_is_left_out() {
     let (answer_of_one, mut sent) = answer(Form::Plain);
     let (_pump, snapshot) = oneshot::channel();
-    let asked = vec![Asked { name: web(), snapshot, live: None }];
-    assert!(timeout(2 * PUMP_PATIENCE, tail(asked, 1, false, answer_of_one)).await.is_ok_and(|told| told.is_ok()));
+    let asked = vec![Asked { name: web(), log: LogId(0), snapshot, live: None }];
+    assert!(
+        timeout(2 * PUMP_PATIENCE, tail(asked, 1, false, &Tails::default(), answer_of_one)).await.is_ok_and(|told| told.is_ok())
+    );
     let said = next(&mut sent).await.unwrap_or_default();
     assert!(said.starts_with("ERROR: the log of web cannot be read now"), "{said}");
 
     let (answer, mut sent) = answer(Form::Json);
     let (pump, snapshot) = oneshot::channel();
     assert!(pump.send(None).is_ok());
-    assert_eq!(tail(vec![Asked { name: web(), snapshot, live: None }], 1, false, answer).await, Ok(()));
+    assert_eq!(
+        tail(vec![Asked { name: web(), log: LogId(0), snapshot, live: None }], 1, false, &Tails::default(), answer).await,
+        Ok(())
+    );
     assert_eq!(next(&mut sent).await, Some(crate::wire::reply::end()));
 }
 

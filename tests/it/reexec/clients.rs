@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -118,19 +117,45 @@ fn who_waits_is_answered_by_the_next_program() {
     finish(stopping, "stop").exits(0);
 }
 
+/// Also in the middle of a line, of several logs, and in the plain form.
 #[test]
-fn a_tail_that_follows_ends_with_a_message() {
-    let mut daemon = Daemon::start("services: {web: {command: @web}}");
+fn who_follows_a_log_misses_and_doubles_no_line() {
+    let count = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo $0 line $i; done";
+    let services = ["a", "b"].map(|name| format!("{name}: {{command: [sh, -c, '{count}; exec sleep 100000', {name}]}}"));
+    let mut daemon = Daemon::start(&format!("services: {{{}, web: {{command: @web}}}}", services.join(", ")));
     let mut web = daemon.stage.actor("web");
-    let mut client = daemon.client(&["tail", "-f", "web"]).stderr(Stdio::piped()).spawn().expect("a client");
-    let mut lines = Lines::of(client.stdout.take().expect("stdout"), "tail -f");
+    daemon.cli(&["stop", "a", "b"]).exits(0);
     web.does("print 1");
-    lines.until("the line", |line| line == "web line 1");
-    reexec(&daemon);
-    let answer = finish(client, "tail -f").exits(1);
-    assert!(answer.err.contains("the supervisor replaced its own program meanwhile"), "{}", answer.err);
-    assert!(answer.err.contains("ask again"), "{}", answer.err);
-    daemon.cli(&["tail", "web"]).exits(0).says(&["web line 1"]);
+    let mut client = daemon.client(&["tail", "-n", "1", "-f", "a", "b", "web"]).spawn().expect("a client");
+    let mut lines = Lines::of(client.stdout.take().expect("stdout"), "tail -f");
+    let mut plain = daemon.connect();
+    plain.write_all(b"tail -n 1 -f web\n").expect("written");
+    let mut plain = Lines::of(plain, "tail -f web, plain");
+    // What comes after the last of the lines asked for, they follow.
+    lines.until("a line", |line| line == "[web] web line 1");
+    plain.until("a line", |line| line == "web line 1");
+    web.does("write begun");
+    daemon.cli(&["start", "a", "b"]).exits(0);
+    for _ in 0..5 {
+        reexec(&daemon);
+    }
+    web.does("print 2");
+    let mut next = [("[a] a line ", 1), ("[b] b line ", 1)];
+    let mut of_web = Vec::new();
+    while of_web.len() < 2 || next.iter().any(|(_, number)| *number <= 4000) {
+        let line = lines.next().expect("it goes on");
+        match next.iter_mut().find(|(start, _)| line.starts_with(*start)) {
+            Some((start, number)) => {
+                assert_eq!(line, format!("{start}{number}"));
+                *number += 1;
+            }
+            None => of_web.push(line),
+        }
+    }
+    assert_eq!(of_web, ["[web] begunweb line 2", "[web] web line 3"]);
+    assert_eq!([plain.next(), plain.next()].map(Option::unwrap_or_default), ["begunweb line 2", "web line 3"]);
+    crate::support::process::signal(client.id().cast_signed(), nix::sys::signal::Signal::SIGTERM);
+    finish(client, "tail -f").exits(128 + 15);
 }
 
 /// Two at once: one is done, the other is told.

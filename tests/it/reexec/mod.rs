@@ -31,6 +31,18 @@ fn changed(mark: &[u8], new: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The program with other bytes, as many, in place of these.
+fn exchanged(old: &[u8], new: &[u8]) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let mut bytes = fs::read(program()).expect("the program");
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes, old).collect();
+    assert!(!places.is_empty(), "no such bytes in the program");
+    for at in places {
+        bytes[at..at + new.len()].copy_from_slice(new);
+    }
+    bytes
+}
+
 /// The program, as a version of its own.
 fn version(version: &str) -> Vec<u8> {
     assert_eq!(version.len(), env!("CARGO_PKG_VERSION").len());

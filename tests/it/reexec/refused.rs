@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{changed, install, place, reexec, replaceable, version};
+use super::{exchanged, install, place, reexec, replaceable, version};
 use crate::support::home::program;
 use crate::support::process::{has_only_its_own, is_alive};
 use crate::support::{Daemon, Launch};
@@ -53,7 +53,7 @@ fn what_is_on_disk_cannot_take_over() {
         (Vec::new(), "cannot run"),
         (b"\x7fELF".to_vec(), "cannot run"),
         // An older format of the state, and a program from before there was one.
-        (changed(b"section3 state ", b"0"), "the state has format 1, and this program reads format 0 only"),
+        (exchanged(b"section3 state 1", b"section3 state 0"), "the state has format 1, and this program reads format 0 only"),
         (script("echo \"error: unexpected argument '--check-state'\" >&2; exit 2"), "exit 2: error: unexpected argument"),
         (script("exit 0"), "cannot take over"),
         (script("echo 'section3 can take over: 9.9.9'; echo more"), "cannot take over"),
@@ -132,7 +132,7 @@ pub fn it_gives_way(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     let mut web = daemon.stage.actor("web");
     let (pid, place) = (daemon.pid(), place(&daemon));
     let other = daemon.path("bin/other");
-    install(&other, &changed(b"section3 state ", b"0"));
+    install(&other, &exchanged(b"section3 state 1", b"section3 state 0"));
     // Honest to the rehearsal, another one afterwards.
     let text = format!(
         "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}; exec '{}' \"$@\"",
@@ -172,7 +172,7 @@ pub fn it_begins_anew(launch: impl FnOnce(Launch) -> Launch, pid_1: bool) {
     let (pid, place) = (daemon.pid(), place(&daemon));
     let boot = daemon.json(&["status"])["supervisor"]["boot"].clone();
     let other = daemon.path("bin/other");
-    install(&other, &changed(b"section3 state ", b"0"));
+    install(&other, &exchanged(b"section3 state 1", b"section3 state 0"));
     // As above, and the descriptor of the program before it is not the one it is said to be.
     let text = format!(
         "[ \"$1\" = --check-state ] && {{ echo 'section3 can take over: 9.9.9'; exit 0; }}
@@ -239,8 +239,8 @@ fn a_new_program_that_fails_at_its_first_steps_gives_everything_back() {
     let mut daemon = replaceable(CONFIG).start();
     let mut web = daemon.stage.actor("web");
     let (pid, boot) = (daemon.pid(), daemon.json(&["status"])["supervisor"]["boot"].clone());
-    install(&place(&daemon), &changed(b"/dev/nul", b"x"));
-    daemon.cli(&["self", "reexec"]).exits(1).says(&["the new program gave way", "cannot open /dev/nulx"]);
+    install(&place(&daemon), &exchanged(b"/dev/null", b"/bin/sh/x"));
+    daemon.cli(&["self", "reexec"]).exits(1).says(&["the new program gave way", "cannot open /bin/sh/x: not a directory"]);
     assert_eq!((daemon.pid(), &daemon.json(&["status"])["supervisor"]["boot"]), (pid, &boot));
     assert_eq!(daemon.status("web")["run"], 1);
     web.does("print 1");

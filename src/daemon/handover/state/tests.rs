@@ -10,6 +10,7 @@ use super::*;
 use crate::config;
 use crate::control::server::Doing;
 use crate::daemon::ring::Ring;
+use crate::daemon::tails::TailRest;
 use crate::log::LogId;
 use crate::log::rest::{Bytes, FeedRest, JournalRest};
 use crate::supervision::{Fact, Wish};
@@ -155,6 +156,11 @@ fn state() -> State {
         asker: Actor::Client(0),
         answer: Some(30),
         hooks: None,
+        tails: vec![TailRest {
+            connection: 43,
+            several: true,
+            logs: vec![(Some(name("db")), LogId(0), Bytes(LOOK_ALIKE.as_bytes().to_vec())), (None, LogId::OWN, Bytes::default())],
+        }],
     }
 }
 

@@ -197,9 +197,6 @@ impl LogFile {
         line_is_open: bool,
         now: Moment,
     ) -> io::Result<Option<Turned>> {
-        if self.limits == limits {
-            return Ok(None);
-        }
         self.limits = limits;
         self.remove_surplus(folder);
         if self.position().size > limits.max_size.get() { self.rotate(folder, line_is_open, now) } else { Ok(None) }
@@ -562,6 +559,16 @@ mod tests {
             assert!(found.iter().zip(left).all(|(found, left)| found.to_lowercase().starts_with(left)), "{keep}: {found:?}");
             assert_eq!(rig.read("web.log.1").as_bytes(), block('a'));
         }
+    }
+
+    #[test]
+    fn a_gap_beyond_what_is_kept_is_none() {
+        let mut rig = Rig::new("4K", 2);
+        rig.log.hole = Some(3);
+        for letter in ['a', 'b', 'c', 'd'] {
+            rig.keep(&block(letter));
+        }
+        assert_eq!(files(rig.dir.path(), "web"), [block('b'), block('c'), block('d')]);
     }
 
     /// A file with another one mounted over it cannot be moved.

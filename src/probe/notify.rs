@@ -196,7 +196,7 @@ mod tests {
         // Of one that is gone only its user is known; root may speak for a run as long as it can be seen to be of it.
         let others = Speaker { uid: own.uid + 1, ..speaker(own.pid) };
         assert!(!others.is(i32::MAX, 0));
-        assert_eq!(others.is(own.pid, 0), true);
+        assert!(others.is(own.pid, 0));
     }
 
     /// A process that has left the run's family is known by the session, or by what it was started with.
@@ -213,14 +213,13 @@ mod tests {
         let pid = main.id().cast_signed();
         let uid = nix::unistd::getuid().as_raw();
         let is = |pid, mark: &str| Speaker { pid, uid, marks: vec![("SECTION3_TEST_MARK", mark.to_owned())] }.is(sleeper, uid);
-        // By its parents, by its mark alone, and not at all.
-        assert!(is(pid, "none") && is(i32::MAX, "one") && !is(i32::MAX, "none"));
-        // Its parents are gone, and its session is left.
+        let known = [is(pid, "none"), is(i32::MAX, "one"), is(i32::MAX, "none")];
+        // Its parents end, and its session is left.
         drop(main.stdin.take());
         main.wait().expect("its end");
         let by_session = is(pid, "none");
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(sleeper), nix::sys::signal::Signal::SIGKILL);
-        assert!(by_session);
+        assert_eq!((known, by_session), ([true, true, false], true), "by its parents, by its mark, not at all; by its session");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::task::{Context, Poll, Waker};
 
 use super::super::follow::{FollowEnd, following};
 use super::super::tests::{Mount, limits, small_disk};
@@ -252,7 +253,8 @@ fn readers_of_a_log_that_is_closed_are_told_and_those_that_left_are_forgotten() 
     }
     assert_eq!(rig.journal.followers.len(), 2, "the one that stays, and the last one that left");
     rig.journal.disown(WEB);
-    assert_eq!(following_it.blocking_next(), Err(FollowEnd::Closed));
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(following_it.poll_next(&mut context), Poll::Ready(Err(FollowEnd::Closed)));
 }
 
 /// A descriptor for each silent service would make every launch slower.

@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use super::stand::{NEW, OLD, Stand};
+use super::stand::{NEW, OLD, Stand, says};
 use crate::support::home::finish;
 use crate::support::{Daemon, Home, Launch};
 
@@ -74,20 +75,57 @@ fn live_with_a_program_that_cannot_take_over_changes_nothing_that_runs() {
     daemon.answers();
 }
 
-/// A supervisor that says it is older, as it is after an update.
-#[test]
-fn status_says_that_the_program_on_disk_is_newer() {
+/// A supervisor of version 0.0.1, as it is after an update; and what it is asked.
+fn older_supervisor() -> (Home, Receiver<String>) {
     let home = Home::new("services: {}");
+    let (to, asked) = channel();
     let _ = DirBuilder::new().mode(0o700).create(home.path("run"));
     let listener = UnixListener::bind(home.socket()).expect("a socket");
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut line = String::new();
             let _ = BufReader::new(&stream).read_line(&mut line);
-            let report = r#"{"v":1,"ok":true,"data":{"version":1,"supervisor":{"pid":7,"version":"0.0.1","boot":"0","time":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","uptime_s":0,"state":"running","config":"/c","log_dir":"/l","console_dropped_lines":0},"services":[]}}"#;
+            let op = line.split("\"op\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned();
+            let report = match op.as_str() {
+                "version" => r#"{"v":1,"ok":true,"data":{"version":"0.0.1","pid":7}}"#,
+                "reexec" => r#"{"v":1,"ok":true,"data":{"from":"0.0.1","to":"0.1.0","pid":7}}"#,
+                _ => STATUS,
+            };
+            let _ = to.send(op);
             let _ = (&stream).write_all(format!("{report}\n").as_bytes());
         }
     });
+    (home, asked)
+}
+
+const STATUS: &str = r#"{"v":1,"ok":true,"data":{"version":1,"supervisor":{"pid":7,"version":"0.0.1","boot":"0","time":"2026-01-01T00:00:00Z","since":"2026-01-01T00:00:00Z","uptime_s":0,"state":"running","config":"/c","log_dir":"/l","console_dropped_lines":0},"services":[]}}"#;
+
+#[test]
+fn status_says_that_the_program_on_disk_is_newer() {
+    let (home, _asked) = older_supervisor();
     let said = home.cli(&["status"]).exits(0).out;
     assert!(said.contains(&format!("section3 {OLD} is installed, the supervisor runs 0.0.1; `section3 self reexec`")), "{said}");
+}
+
+/// Whoever updated without `--live` and says it now.
+#[test]
+fn live_is_done_also_where_the_file_is_new_already() {
+    let stand = Stand::new();
+    stand.release(OLD, &says(OLD));
+    let (home, asked) = older_supervisor();
+    let run = |args: &[&str]| {
+        let mut command = stand.command(args);
+        command.env("SECTION3_SOCKET", home.socket());
+        let said = finish(command.spawn().expect("it"), "self update").exits(0).out;
+        (said, asked.try_iter().collect::<Vec<_>>())
+    };
+    for args in [&["self", "update"][..], &["self", "update", "--to", OLD]] {
+        let (said, ops) = run(args);
+        assert!(said.contains("the supervisor (PID 7) runs 0.0.1 until `section3 self reexec`"), "{said}");
+        assert_eq!(ops, ["version"]);
+        let (said, ops) = run(&[args, &["--live"]].concat());
+        assert!(said.contains("0.0.1") && said.contains("is "), "{said}");
+        assert_eq!(ops, ["version", "reexec"]);
+    }
+    stand.runs(&["self", "update", "--live"]).exits(3).says(&["is up to date", "no supervisor at"]);
 }

@@ -51,15 +51,11 @@ trusted is built in, or set by root in /etc/section3/release.yml (`url:` and `ke
         let target = target()?;
         let to = self.to.as_deref().map(named).transpose()?;
         if to == Some(running) {
-            context.out.write(format!("section3 {running} is what is installed; nothing was changed\n").as_bytes())?;
-            return Ok(exit::DONE);
+            return self.nothing_to_install(context, running, "what is installed; nothing was changed");
         }
         let done = if self.check { look(&mut context, running, target) } else { install(&mut context, running, target, to) };
         match done {
-            Ok(Done::UpToDate) => {
-                context.out.write(format!("section3 {running} is up to date\n").as_bytes())?;
-                Ok(exit::DONE)
-            }
+            Ok(Done::UpToDate) => self.nothing_to_install(context, running, "up to date"),
             Ok(Done::Available(offer)) => {
                 tell(&context, UpdatePhase::Available, running, Some(offer.version), None);
                 let published = offer.published.map(|at| format!(", published {}", humantime::format_rfc3339_seconds(at)));
@@ -94,6 +90,19 @@ trusted is built in, or set by root in /etc/section3/release.yml (`url:` and `ke
                 Err(fault.into())
             }
         }
+    }
+}
+
+impl Update {
+    /// The file is as it should be; the supervisor may still run what was there before.
+    fn nothing_to_install(&self, context: Context<'_>, installed: Version, is: &str) -> Result<u8, Halt> {
+        context.out.write(format!("section3 {installed} is {is}\n").as_bytes())?;
+        let supervisor = call_for::<VersionReport>(&context.places, &Request::Version, Some(PATIENCE));
+        if self.live && supervisor.clone()?.version != installed.to_string() {
+            return super::reexec::Reexec {}.run(context);
+        }
+        say_what_runs(context.out, supervisor.ok().as_ref(), installed)?;
+        Ok(exit::DONE)
     }
 }
 

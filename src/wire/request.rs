@@ -255,7 +255,7 @@ impl Request {
     }
 
     fn args(&self) -> Table {
-        let args = Table::new();
+        let args = Table::default();
         match self {
             Self::Status { names } => args.field("names", names),
             Self::Start(order) | Self::Stop(order) | Self::Restart(order) => {

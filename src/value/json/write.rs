@@ -48,13 +48,13 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unwritable> {
 /// A table that is written field by field. For one that no type stands for.
 pub struct Table(Result<Writer, Unwritable>);
 
-impl Table {
-    /// An empty one.
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for Table {
+    fn default() -> Self {
         Self(Ok(Writer { text: "{".to_owned(), is_key: false }))
     }
+}
 
+impl Table {
     /// With a field more; its key comes once.
     #[must_use]
     pub fn field<T: Serialize + ?Sized>(self, key: &str, value: &T) -> Self {

@@ -172,22 +172,21 @@ pub fn end_leftovers(boot: &str) -> (usize, usize) {
     let (mut ended, mut left, mut empty_walks) = (Vec::new(), 0, 0);
     for _ in 0..200 {
         left = kill_marked(boot, &mut ended);
-        if left > 0 {
-            empty_walks = 0;
-            // Not the event loop yet, and nobody else to wake us: these are not our children.
-            let _ = nix::poll::poll(&mut [], 10_u8);
-        } else if empty_walks < EMPTY_WALKS {
-            empty_walks += 1;
-        } else {
+        empty_walks = if left > 0 { 0 } else { empty_walks + 1 };
+        if empty_walks > EMPTY_WALKS {
             break;
         }
+        // Not the event loop yet, and nobody else to wake us: these are not our children.
+        let _ = nix::poll::poll(&mut [], PAUSE_MS);
     }
     (ended.len(), left)
 }
 
-/// After one walk through the processes that found nothing so many more must: what forks faster than one can look slips through
-/// some.
-const EMPTY_WALKS: u32 = 3;
+/// After one walk through the processes that found nothing so many more must, each a while later: what forks faster than one can
+/// look slips through some, and one that was stopped in the middle of its exec shows no mark.
+const EMPTY_WALKS: u32 = 5;
+/// Between two walks.
+const PAUSE_MS: u8 = 8;
 
 /// Kills each process with the mark as it is found, and notes whom. Returns how many there were.
 fn kill_marked(boot: &str, ended: &mut Vec<i32>) -> usize {
